@@ -1,0 +1,28 @@
+"""Cartera: years of transactions to named customer segments.
+
+>>> import engine
+>>> sorted(engine.__all__)
+['Lake', 'Segmentation', '__version__', 'load', 'segment']
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Lake", "Segmentation", "__version__", "load", "segment"]
+
+if TYPE_CHECKING:
+    from engine.api import Segmentation, load, segment
+    from engine.lake.table import Lake
+
+_HOMES = {"Lake": "engine.lake.table", "Segmentation": "engine.api", "load": "engine.api", "segment": "engine.api"}
+
+
+def __getattr__(name: str) -> Any:
+    # Polars alone takes a third of a second to import: `import engine` waits for nothing.
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'engine' has no attribute {name!r}")
