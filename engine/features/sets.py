@@ -1,0 +1,31 @@
+"""Named feature sets: what ``features="rfm"`` means from a notebook; the command line has them in ``conf/features``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.errors import SettingError
+from engine.features.matrix import FeatureSet
+
+SETS: dict[str, tuple[str, ...]] = {
+    "rfm": ("recency_days", "frequency", "monetary"),
+    "rfm_units": ("frequency", "units", "monetary"),
+}
+"""Columns of each named set; all are log-transformed and divided by their standard deviation."""
+
+
+def named_set(features: str | Sequence[str] | FeatureSet) -> FeatureSet:
+    """Return the feature set for a name, a list of columns, or a set that is ready.
+
+    Examples
+    --------
+    >>> named_set("rfm_units").columns
+    ('frequency', 'units', 'monetary')
+    """
+    if isinstance(features, FeatureSet):
+        return features
+    if isinstance(features, str):
+        if features not in SETS:
+            raise SettingError.from_unknown("features", features, SETS)
+        return FeatureSet(SETS[features])
+    return FeatureSet(tuple(features))
