@@ -1,0 +1,382 @@
+"""From transactions to a :class:`Segmentation`: what the notebook calls and what ``cartera segment`` runs.
+
+>>> import engine, polars as pl
+>>> sales = pl.DataFrame({
+...     "customer_id": [1, 1, 1, 2, 3, 3, 4, 5, 5, 6],
+...     "timestamp": pl.Series(["2024-01-05", "2024-02-03", "2024-03-01", "2024-01-09", "2024-02-20", "2024-03-02",
+...                             "2024-01-02", "2024-02-11", "2024-03-03", "2024-01-20"]).str.to_datetime(),
+...     "order_id": ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"],
+...     "amount": [120.0, 80.5, 99.5, 12.0, 150.0, 130.0, 9.5, 88.0, 142.0, 15.0],
+... })
+>>> s = engine.segment(sales, as_of="2024-03-04", k=2, features=["frequency", "monetary"])
+>>> s.profile["customers"].to_list()
+[3, 3]
+>>> s.classify({"frequency": 3, "monetary": 300.0}).segment.rank
+1
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from engine import __version__
+from engine.bundle import load_bundle, save_bundle
+from engine.clustering.sweep import Trial, sweep
+from engine.clustering.verdict import Verdict, choose_k
+from engine.device import peak_memory_mb
+from engine.errors import SettingError
+from engine.features.matrix import FeatureSet, FeatureSpec
+from engine.features.sets import named_set
+from engine.features.store import ALWAYS, CustomerTable, TransactionSource, customer_table
+from engine.lake.frame import FrameSource
+from engine.lake.recipe import CANONICAL, Recipe
+from engine.lake.table import Lake
+from engine.report.html import render
+from engine.report.summary import report_summary
+from engine.segments.model import Classification, SegmentModel, check_language
+from engine.segments.naming import RuleTable
+from engine.segments.segment import describe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+K_RANGE = (2, 10)
+"""Numbers of segments that ``k="auto"`` tries."""
+
+Seconds = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSettings:
+    """How customers are segmented once their table stands.
+
+    Attributes
+    ----------
+    features
+        Columns to cluster on and their treatment.
+    k
+        Number of segments; a range such as ``"3..7"`` to choose from; or ``"auto"`` for :data:`K_RANGE`.
+    backend, solver, seed, threads
+        As :func:`engine.clustering.backends.cluster` takes them.
+    min_segments, max_segments
+        How many segments the business can handle; a ``k`` given as a number stands above them.
+    min_share
+        Share of customers, 0 to 1, under which a segment is warned about.
+    rules
+        Rule table for the names: a preset or a YAML file.
+    language
+        Of names and report: ``en`` or ``es``.
+    """
+
+    features: FeatureSet
+    k: int | str | range = "auto"
+    backend: str = "native"
+    solver: str = "auto"
+    seed: int = 0
+    threads: int | None = None
+    min_segments: int = 3
+    max_segments: int = 8
+    min_share: float = 0.01
+    rules: str = "retail"
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """Customers in their segments, with everything that led there.
+
+    Attributes
+    ----------
+    model
+        What classifies further customers; it holds no person.
+    customers
+        The customer table that was segmented.
+    profile
+        One row per segment, by rank (1 = highest mean billing); the columns of ``profile.csv``.
+    assignments
+        ``customer_id, segment_id, name, distance, margin, second_segment_id``, sorted by customer.
+    trials
+        One for each number of segments that was tried.
+    verdict
+        Why this number was chosen.
+    settings
+        As given.
+    seconds
+        Wall-clock seconds by step.
+    source
+        Facts of the transactions: ``lake_version``, ``notes``, ``reconciliation``.
+    """
+
+    model: SegmentModel
+    customers: CustomerTable
+    profile: pl.DataFrame
+    assignments: pl.DataFrame
+    trials: tuple[Trial, ...]
+    verdict: Verdict
+    settings: SegmentSettings
+    seconds: Seconds
+    source: Mapping[str, Any]
+
+    @property
+    def trial(self) -> Trial:
+        """The trial of the chosen number of segments."""
+        return next(trial for trial in self.trials if trial.k == self.verdict.k)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The figures of ``summary.json``."""
+        return {
+            "customers": self.customers.frame.height,
+            "rows": self.customers.rows,
+            "features": self.model.spec.names,
+            "k": self.model.k,
+            "inertia": self.trial.inertia,
+            "silhouette": self.trial.silhouette,
+            "backend": self.trial.clustering.backend,
+            "solver": self.trial.clustering.solver,
+            "seed": self.settings.seed,
+            "lake_version": self.source["lake_version"],
+            "as_of": self.customers.as_of.date().isoformat(),
+            "window_days": self.customers.window_days,
+            "monetary_total": str(self.customers.monetary_total),
+            "seconds": {step: round(value, 3) for step, value in self.seconds.items()},
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+        }
+
+    def classify(self, customer: Mapping[str, Any], *, impute: bool = False) -> Classification:
+        """Return the segment of one customer from the model's variables; see :meth:`SegmentModel.classify`."""
+        return self.model.classify(customer, impute=impute)
+
+    def report(self, path: Path | str, *, language: str | None = None, name: str = "") -> Path:
+        """Write the self-contained HTML report and return its path."""
+        spoken = language or self.settings.language
+        check_language(spoken)
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(render(report_summary(self, name=name), spoken), encoding="utf-8")
+        return target
+
+    def save(self, path: Path | str) -> Path:
+        """Write the model as a bundle and return its path; :func:`load` reads it back."""
+        return save_bundle(self.model, path, engine_version=__version__)
+
+
+def segment(
+    transactions: pl.DataFrame | pl.LazyFrame | pd.DataFrame | Lake,
+    *,
+    columns: Mapping[str, str] | None = None,
+    as_of: str | date | datetime | None = None,
+    window_days: int | None = None,
+    where: str | None = None,
+    features: str | Sequence[str] | FeatureSet = "rfm",
+    k: int | str | range = "auto",
+    backend: str = "native",
+    solver: str = "auto",
+    seed: int = 0,
+    threads: int | None = None,
+    min_segments: int = 3,
+    max_segments: int = 8,
+    min_share: float = 0.01,
+    rules: str = "retail",
+    language: str = "en",
+) -> Segmentation:
+    """Segment the customers behind some transactions.
+
+    Parameters
+    ----------
+    transactions
+        One row per transaction, in memory; or an open :class:`engine.lake.table.Lake`.
+    columns
+        Names of the columns: ``{"customer_id": "CustomerID", "timestamp": "InvoiceDate", …}``; canonical names need no
+        entry. ``customer_id``, ``timestamp`` and ``amount`` (or ``quantity`` and ``unit_price``) are required.
+    as_of
+        Date of the analysis; rows before it count. ``None``: the midnight after the last row.
+    window_days
+        Period before ``as_of`` that counts; ``None``: the whole history.
+    where
+        SQL predicate that selects customers, such as ``monetary > 100``.
+    features
+        ``rfm``, ``rfm_units``, a list of columns, or a :class:`engine.features.matrix.FeatureSet`.
+    k, backend, solver, seed, threads, min_segments, max_segments, min_share, rules, language
+        See :class:`SegmentSettings`.
+
+    Raises
+    ------
+    DataError
+        The data cannot be segmented; the message says what was expected and what came.
+    SettingError
+        A setting is unknown or impossible.
+    """
+    settings = SegmentSettings(
+        features=named_set(features),
+        k=k,
+        backend=backend,
+        solver=solver,
+        seed=seed,
+        threads=threads,
+        min_segments=min_segments,
+        max_segments=max_segments,
+        min_share=min_share,
+        rules=rules,
+        language=language,
+    )
+    seconds: Seconds = {}
+    with timed(seconds, "read"):
+        source = transactions if isinstance(transactions, Lake) else _in_memory(transactions, columns or {})
+    with timed(seconds, "features"):
+        table = customer_table(
+            source, columns=settings.features.columns, as_of=as_of, window_days=window_days, where=where
+        )
+    return segment_customers(table, settings, source=source_facts(source), seconds=seconds)
+
+
+def load(path: Path | str) -> SegmentModel:
+    """Read a model that :meth:`Segmentation.save` or ``cartera segment`` wrote."""
+    return load_bundle(path)
+
+
+def segment_customers(
+    table: CustomerTable,
+    settings: SegmentSettings,
+    *,
+    source: Mapping[str, Any],
+    seconds: Seconds | None = None,
+    on_trial: Callable[[Trial], None] | None = None,
+) -> Segmentation:
+    """Cluster a customer table, choose the number of segments, and say who they are.
+
+    Parameters
+    ----------
+    table
+        From :func:`engine.features.store.customer_table`.
+    settings
+        How to go about it.
+    source
+        From :func:`source_facts`.
+    seconds
+        Steps timed so far; those of this function are added.
+    on_trial
+        Called with each trial as it is done.
+    """
+    check_language(settings.language)
+    rules = RuleTable.load(settings.rules)
+    ks, given = parse_k(settings.k)
+    spent: Seconds = {} if seconds is None else seconds
+    with timed(spent, "clustering"):
+        spec = FeatureSpec.fit(table.frame, settings.features)
+        matrix = spec.transform(table.frame)
+        trials: list[Trial] = []
+        for trial in sweep(
+            matrix,
+            ks,
+            backend=settings.backend,
+            solver=settings.solver,
+            seed=settings.seed,
+            threads=settings.threads,
+        ):
+            trials.append(trial)
+            if on_trial is not None:
+                on_trial(trial)
+        limits = (ks[0], ks[0]) if given else (settings.min_segments, settings.max_segments)
+        verdict = choose_k(trials, min_segments=limits[0], max_segments=limits[1], min_share=settings.min_share)
+        best = next(trial for trial in trials if trial.k == verdict.k)
+    with timed(spent, "segments"):
+        centroids = np.asarray(best.clustering.centroids, dtype=np.float64)
+        facts = {
+            "as_of": table.as_of.date().isoformat(),
+            "window_days": table.window_days,
+            "where": table.where,
+            "customers": table.frame.height,
+            "k": verdict.k,
+            "inertia": best.inertia,
+            "backend": best.clustering.backend,
+            "solver": best.clustering.solver,
+            "seed": settings.seed,
+        }
+        unnamed = SegmentModel(spec, centroids, (), facts)
+        near = unnamed.nearest(table.frame)
+        measures = list(dict.fromkeys([*ALWAYS, *spec.names]))
+        segments, profile = describe(
+            table.frame, near.first, centroids, spec.digest, measures=measures, rules=rules, language=settings.language
+        )
+        model = SegmentModel(spec, centroids, tuple(segments), facts)
+        assignments = model.table(table.frame["customer_id"], near, language=settings.language)
+    return Segmentation(
+        model=model,
+        customers=table,
+        profile=profile,
+        assignments=assignments,
+        trials=tuple(trials),
+        verdict=verdict,
+        settings=settings,
+        seconds=spent,
+        source=source,
+    )
+
+
+def parse_k(k: int | str | range | Sequence[int]) -> tuple[list[int], bool]:
+    """Return the numbers of segments to try, ascending, and whether the user gave just one.
+
+    Examples
+    --------
+    >>> parse_k(4), parse_k("3..5"), parse_k("auto")[0][-1]
+    (([4], True), ([3, 4, 5], False), 10)
+    """
+    wanted = f"clustering.k: expected a number of segments of at least 1, a range such as 3..7, or auto; got {k!r}."
+    if isinstance(k, bool):
+        raise SettingError(wanted)
+    if isinstance(k, str):
+        if k == "auto":
+            return list(range(K_RANGE[0], K_RANGE[1] + 1)), False
+        low, dots, high = k.partition("..")
+        try:
+            k = range(int(low), int(high) + 1) if dots else int(low)
+        except ValueError:
+            raise SettingError(wanted) from None
+    ks = [k] if isinstance(k, int) else sorted(set(k))
+    if not ks or not all(isinstance(value, int) and value >= 1 for value in ks):
+        raise SettingError(wanted)
+    return ks, len(ks) == 1
+
+
+def source_facts(source: Any) -> dict[str, Any]:
+    """Return what a report says of a lake or frame: version, notes and the accounts of its rows."""
+    return {
+        "lake_version": source.version,
+        "notes": source.notes(),
+        "reconciliation": source.reconciliation(),
+    }
+
+
+@contextmanager
+def timed(seconds: Seconds, step: str) -> Iterator[None]:
+    """Add the wall-clock time of a block to ``seconds[step]``."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - start
+
+
+def _in_memory(transactions: Any, columns: Mapping[str, str]) -> TransactionSource:
+    frame = transactions
+    if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
+        if not hasattr(frame, "to_dict") or not hasattr(frame, "columns"):
+            raise SettingError(
+                "segment: expected a Polars or pandas frame of transactions, or an open Lake; got "
+                f"{type(transactions).__name__}. Read files with `cartera ingest`, or with pl.read_csv first."
+            )
+        # Column by column: the conversion of a whole pandas frame would need pyarrow.
+        frame = pl.DataFrame({str(name): frame[name].to_numpy() for name in frame.columns}, strict=False)
+    names = frame.collect_schema().names()
+    mapped = {name: name for name in CANONICAL if name in names} | dict(columns)
+    return FrameSource.from_frame(frame, Recipe(name="frame", columns=mapped))

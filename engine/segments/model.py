@@ -1,0 +1,169 @@
+"""The model: how a customer is seen, where the centroids lie, and who the segments are. It holds no person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.clustering.nearest import TwoNearest, two_nearest
+from engine.errors import SettingError
+from engine.features.matrix import FeatureSpec
+from engine.segments.segment import Segment
+
+LANGUAGES = ("en", "es")
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """One customer's segment.
+
+    Attributes
+    ----------
+    segment
+        The nearest segment.
+    distance
+        Euclidean distance to its centroid in the scaled space.
+    margin
+        ``1 - distance / distance to the second segment``: 0 on the border, 1 on the centroid; ``None`` where the model
+        has one segment.
+    second
+        The second nearest segment, if there is one.
+    window_days
+        Period that the given values refer to; ``None`` is the whole history.
+    """
+
+    segment: Segment
+    distance: float
+    margin: float | None
+    second: Segment | None
+    window_days: int | None
+
+    @property
+    def segment_id(self) -> str:
+        """Stable id of the nearest segment."""
+        return self.segment.segment_id
+
+    @property
+    def second_segment_id(self) -> str | None:
+        """Stable id of the second nearest segment."""
+        return None if self.second is None else self.second.segment_id
+
+    def to_dict(self, language: str = "en") -> dict[str, Any]:
+        """Return what a caller needs, in one language."""
+        return {
+            "segment_id": self.segment_id,
+            "name": getattr(self.segment.name, language),
+            "distance": self.distance,
+            "margin": self.margin,
+            "second_segment_id": self.second_segment_id,
+            "second_name": None if self.second is None else getattr(self.second.name, language),
+            "action": getattr(self.segment.action, language),
+            "window_days": self.window_days,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentModel:
+    """A fitted segmentation without its customers.
+
+    Attributes
+    ----------
+    spec
+        From business values to the scaled space.
+    centroids
+        Shape (k, d), float64, in the scaled space.
+    segments
+        One for each centroid, in the same order.
+    facts
+        What the model was fitted on: ``as_of``, ``window_days``, ``customers``, ``inertia`` and the like; plain JSON.
+    """
+
+    spec: FeatureSpec
+    centroids: NDArray[np.float64]
+    segments: tuple[Segment, ...]
+    facts: Mapping[str, Any]
+
+    @property
+    def k(self) -> int:
+        """Number of segments."""
+        return len(self.segments)
+
+    @property
+    def window_days(self) -> int | None:
+        """Period in days that the model's feature values refer to."""
+        value = self.facts.get("window_days")
+        return None if value is None else int(value)
+
+    def nearest(self, customers: pl.DataFrame) -> TwoNearest:
+        """Return the two nearest clusters of each customer, as indices into ``segments``."""
+        return two_nearest(self.spec.transform(customers), self.centroids)
+
+    def assign(self, customers: pl.DataFrame, *, language: str = "en") -> pl.DataFrame:
+        """Return each customer's segment, sorted by ``customer_id``.
+
+        Parameters
+        ----------
+        customers
+            ``customer_id`` and the model's columns, in business units.
+        language
+            Of the segment names: ``en`` or ``es``.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``customer_id, segment_id, name, distance, margin, second_segment_id``.
+        """
+        return self.table(customers["customer_id"], self.nearest(customers), language=language)
+
+    def table(self, customer_id: pl.Series, near: TwoNearest, *, language: str = "en") -> pl.DataFrame:
+        """Return assignments that :meth:`nearest` has worked out already."""
+        check_language(language)
+        ids = pl.Series([segment.segment_id for segment in self.segments], dtype=pl.String)
+        names = pl.Series([getattr(segment.name, language) for segment in self.segments], dtype=pl.String)
+        second = pl.Series(near.second).replace(-1, None)
+        return pl.DataFrame(
+            {
+                "customer_id": customer_id,
+                "segment_id": ids.gather(near.first),
+                "name": names.gather(near.first),
+                "distance": near.first_distance,
+                "margin": pl.Series(near.margin if self.k > 1 else [None] * len(near.first), dtype=pl.Float64),
+                "second_segment_id": ids.gather(second),
+            }
+        ).sort("customer_id", maintain_order=True)
+
+    def classify(self, customer: Mapping[str, Any], *, impute: bool = False) -> Classification:
+        """Return the segment of one customer given by the model's variables.
+
+        Parameters
+        ----------
+        customer
+            A business value for each of ``spec.names``, for the model's period.
+        impute
+            Whether values may be missing and are filled as at fit.
+
+        Raises
+        ------
+        DataError
+            A value is missing, unknown, no number or impossible.
+        """
+        near = two_nearest(self.spec.row(customer, impute=impute)[None, :], self.centroids)
+        alone = self.k == 1
+        return Classification(
+            segment=self.segments[int(near.first[0])],
+            distance=float(near.first_distance[0]),
+            margin=None if alone else float(near.margin[0]),
+            second=None if alone else self.segments[int(near.second[0])],
+            window_days=self.window_days,
+        )
+
+
+def check_language(language: str) -> None:
+    """Raise :class:`SettingError` unless the language is one that every text exists in."""
+    if language not in LANGUAGES:
+        raise SettingError.from_unknown("language", language, LANGUAGES)

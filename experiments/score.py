@@ -1,0 +1,125 @@
+"""``cartera score``: a model and customers to segments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.app import out_folder, verb
+
+if TYPE_CHECKING:
+    import polars as pl
+    from omegaconf import DictConfig
+
+    from engine.segments.model import SegmentModel
+
+
+BORDERLINE = 0.05
+"""Margin under which an assignment is as good as a toss."""
+
+
+def run(config: DictConfig) -> None:
+    """Classify one customer, or assign a base."""
+    from engine.bundle import load_bundle
+    from engine.errors import SettingError
+    from engine.segments.model import check_language
+    from experiments.settings import ScoreConfig, typed
+    from experiments.transactions import names_files
+
+    c = typed(config, ScoreConfig)
+    check_language(c.language)
+    ways = {
+        "customer={…}": c.customer is not None,
+        "customers=FILE": c.customers is not None,
+        "lake=DIR or data.path=FILES": c.lake is not None or names_files(c.data),
+    }
+    given = [way for way, there in ways.items() if there]
+    if len(given) != 1:
+        raise SettingError(f"expected one of {', '.join(ways)}; got {' and '.join(given) or 'none of them'}.")
+    model = load_bundle(c.bundle)
+    if c.customer is not None:
+        if not isinstance(c.customer, Mapping):
+            raise SettingError(
+                f"customer: expected values by variable, 'customer={{frequency: 12, …}}'; got {c.customer!r}."
+            )
+        answer = model.classify(dict(c.customer)).to_dict(c.language)
+        print(json.dumps(answer, ensure_ascii=False, indent=1))
+        return
+    assign_base(c, model, out_folder(c.out))
+
+
+def assign_base(c: Any, model: SegmentModel, out: Path) -> None:
+    """Assign every customer of a file, a lake or transactions, and print how they are spread."""
+    import polars as pl
+
+    from experiments.output import output
+    from experiments.progress import Progress
+    from experiments.transactions import input_paths
+
+    progress = Progress("score")
+    base = [Path(c.customers)] if c.customers else input_paths(c.data, c.lake)
+    with output(out, "score", inputs=[Path(c.bundle), *base]) as folder:
+        customers = read_customers(Path(c.customers), model) if c.customers else compute_customers(c, model, folder)
+        with progress.step("score"):
+            assignments = model.assign(customers, language=c.language)
+        assignments.write_parquet(folder / "assignments.parquet")
+    counts = assignments.group_by("segment_id", "name").len().sort("len", "segment_id", descending=[True, False])
+    for segment_id, name, count in counts.iter_rows():
+        print(f"{segment_id}  {count:>12,}  {count / assignments.height:>6.1%}  {name}")
+    print(f"customers    {assignments.height:,}")
+    if model.k > 1:
+        doubtful = assignments.filter(pl.col("margin") < BORDERLINE).height
+        print(f"borderline   {doubtful:,} with a margin under {BORDERLINE}: nearly as close to the second segment")
+    print(f"assignments  {out / 'assignments.parquet'}")
+
+
+def read_customers(path: Path, model: SegmentModel) -> pl.DataFrame:
+    """Read a file of customers that holds ``customer_id`` and the model's variables."""
+    import polars as pl
+
+    from engine.errors import DataError, SourceNotFoundError
+    from engine.schema import require_columns
+
+    if not path.is_file():
+        raise SourceNotFoundError(f"customers={path}: no such file. Expected a Parquet or CSV file of customers.")
+    try:
+        frame = pl.read_csv(path) if path.suffix.lower() in (".csv", ".gz") else pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"customers={path}: cannot be read as Parquet or CSV ({str(error).splitlines()[0]}).") from None
+    require_columns(frame.columns, ["customer_id", *model.spec.names], where=f"customers={path}")
+    if not frame.height:
+        raise DataError(f"customers={path}: no customer in it.")
+    ids = frame["customer_id"]
+    if ids.null_count():
+        raise DataError(f"customers={path}: customer_id is missing in {ids.null_count()} of {frame.height} rows.")
+    repeated = frame.height - ids.n_unique()
+    if repeated:
+        raise DataError(f"customers={path}: {repeated} rows repeat a customer_id. Expected one row per customer.")
+    return frame
+
+
+def compute_customers(c: Any, model: SegmentModel, folder: Path) -> pl.DataFrame:
+    """Compute the model's variables from transactions, over the model's own window."""
+    from engine.features.store import customer_table
+    from experiments.progress import Progress
+    from experiments.transactions import read_transactions
+
+    progress = Progress("score")
+    read = read_transactions(c.data, c.lake, folder=folder, progress=progress)
+    with progress.step("features"):
+        return customer_table(
+            read.lake,
+            columns=model.spec.names,
+            as_of=c.as_of,
+            window_days=model.window_days,
+            where=c.where,
+            cache=read.cache,
+        ).frame
+
+
+main = verb("score")(run)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The types of every setting: a configuration is checked against them before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from engine.errors import SettingError
+from engine.features.matrix import FeatureSet, feature_set
+
+
+@dataclass
+class FeaturesConfig:
+    """The group ``features``."""
+
+    name: str = MISSING
+    columns: list[str] = MISSING
+    window_days: int | None = None
+    transform: str = "log"
+    scale: str = "standard"
+    impute: str = "median"
+    per_column: Any = field(default_factory=dict)
+
+    def feature_set(self) -> FeatureSet:
+        """Return the columns and their treatment as the engine takes them."""
+        if not isinstance(self.per_column, dict) or not all(isinstance(v, dict) for v in self.per_column.values()):
+            raise SettingError(
+                "features.per_column: expected settings by column, such as {monetary: {weight: 2}}; "
+                f"got {self.per_column!r}."
+            )
+        return feature_set(
+            self.columns,
+            transform=self.transform,
+            scale=self.scale,
+            impute=self.impute,
+            per_column=self.per_column,
+        )
+
+
+@dataclass
+class ClusteringConfig:
+    """The group ``clustering``."""
+
+    backend: str = "native"
+    k: Any = "auto"
+    k_range: list[int] = field(default_factory=lambda: [2, 10])
+    solver: str = "auto"
+    threads: int | None = None
+
+    def ks(self) -> int | str | range:
+        """Return ``k`` as the engine takes it, ``auto`` replaced by ``k_range``."""
+        if self.k == "auto":
+            if len(self.k_range) != 2 or self.k_range[0] > self.k_range[1]:
+                raise SettingError(f"clustering.k_range: expected [lowest, highest]; got {list(self.k_range)}.")
+            return range(self.k_range[0], self.k_range[1] + 1)
+        if isinstance(self.k, list):
+            raise SettingError(
+                f"clustering.k: expected a number, a range such as 3..7, or auto; got the list {self.k}. "
+                "For one run a value, write clustering.k=3,4,5 with -m."
+            )
+        return self.k  # type: ignore[no-any-return]
+
+
+@dataclass
+class SegmentsConfig:
+    """The group ``segments``."""
+
+    min: int = 3
+    max: int = 8
+    min_share: float = 0.01
+    rules: str = "retail"
+
+
+@dataclass
+class TrackingConfig:
+    """The group ``tracking``."""
+
+    uri: str | None = None
+
+
+@dataclass
+class IngestConfig:
+    """``conf/ingest.yaml``."""
+
+    data: Any = MISSING
+    lake: str | None = None
+    out: str = MISSING
+
+
+@dataclass
+class FeaturesVerbConfig:
+    """``conf/features.yaml``."""
+
+    data: Any = MISSING
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    lake: str | None = None
+    as_of: str | None = None
+    where: str | None = None
+    describe: bool = False
+    out: str = MISSING
+
+
+@dataclass
+class SegmentConfig:
+    """``conf/segment.yaml``."""
+
+    data: Any = MISSING
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
+    segments: SegmentsConfig = field(default_factory=SegmentsConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    lake: str | None = None
+    as_of: str | None = None
+    where: str | None = None
+    seed: int = 0
+    language: str = "en"
+    out: str = MISSING
+
+
+@dataclass
+class ScoreConfig:
+    """``conf/score.yaml``."""
+
+    data: Any = MISSING
+    bundle: str = MISSING
+    customer: Any = None
+    customers: str | None = None
+    lake: str | None = None
+    as_of: str | None = None
+    where: str | None = None
+    language: str = "en"
+    out: str = MISSING
+
+
+@dataclass
+class DoctorConfig:
+    """``conf/doctor.yaml``."""
+
+    out: str = "runs"
+
+
+Config = TypeVar("Config")
+
+
+def typed(config: DictConfig, kind: type[Config]) -> Config:
+    """Return a composed configuration as its dataclass.
+
+    Raises
+    ------
+    SettingError
+        A value of the wrong type, an unknown key, or a required key without a value.
+    """
+    from omegaconf.errors import OmegaConfBaseException
+
+    missing = sorted(name for name in OmegaConf.missing_keys(config) if not name.startswith("data."))
+    if missing:
+        raise SettingError(f"{', '.join(missing)}: required; give {missing[0]}=… on the command line.")
+    # The group `data` is checked by the recipe itself, which knows which of its keys are required.
+    data = OmegaConf.to_container(config.data, resolve=True) if "data" in config else None
+    rest = OmegaConf.masked_copy(config, [str(name) for name in config if name != "data"])
+    try:
+        schema = OmegaConf.structured(kind)
+        if data is not None:
+            schema.data = None
+        settings = OmegaConf.to_object(OmegaConf.merge(schema, rest))
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "a setting"
+        reason = str(error).strip().splitlines()[0]
+        raise SettingError(f"{key}: {reason}") from None
+    if data is not None:
+        settings.data = data  # type: ignore[union-attr]
+    return settings  # type: ignore[return-value]
