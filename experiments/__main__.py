@@ -34,6 +34,17 @@ def usage() -> str:
     return USAGE.format(verbs="\n".join(f"  {verb:<{width}}{text}" for verb, text in VERBS.items()))
 
 
+def is_override(argument: str) -> bool:
+    """Return whether an argument sets a key (``key=value``, ``+key=value``, ``~key``) and is no option or its value.
+
+    Examples
+    --------
+    >>> [is_override(text) for text in ("seed=1", "~data.products", "-m", "--config-dir", "mine")]
+    [True, True, False, False, False]
+    """
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
+
+
 def main() -> None:
     """Run ``cartera`` with the arguments of the process."""
     arguments = sys.argv[1:]
@@ -51,7 +62,9 @@ def main() -> None:
         hint = f" Did you mean {close[0]!r}?" if close else ""
         print(f"cartera: expected a verb ({', '.join(VERBS)}); got {verb!r}.{hint}", file=sys.stderr)
         sys.exit(2)
-    sys.argv = [f"cartera {verb}", *arguments[1:]]
+    # Hydra's parser takes overrides only in one piece; users mix them with options.
+    rest = arguments[1:]
+    sys.argv = [f"cartera {verb}", *(a for a in rest if not is_override(a)), *(a for a in rest if is_override(a))]
     import_module(f"experiments.{verb}").main()
 
 

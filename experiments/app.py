@@ -6,6 +6,7 @@ asked for was not done, 130 interrupted.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -50,9 +51,23 @@ def verb(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], Non
             from hydra.errors import HydraException
             from omegaconf.errors import OmegaConfBaseException
 
-            run = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)
+            failed: list[Exception] = []
+
+            @functools.wraps(task)
+            def job(config: DictConfig) -> None:
+                try:
+                    task(config)
+                except Exception as error:
+                    if is_multirun():
+                        raise
+                    # Through Hydra it would come back with a line of its own before our message.
+                    failed.append(error)
+
+            run = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(job)
             try:
                 run()
+                for error in failed:
+                    raise error
             except (CarteraError, HydraException, OmegaConfBaseException) as error:
                 _leave(EXIT_USER, f"cartera {name}: {_message(error)}")
             except PartlyDoneError as error:
@@ -75,11 +90,16 @@ def verb(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], Non
 def out_folder(out: str) -> Path:
     """Return the folder of this run: ``out``, or the job's own folder under it in a ``-m`` sweep."""
     from hydra.core.hydra_config import HydraConfig
+
+    return Path(HydraConfig.get().runtime.output_dir) if is_multirun() else Path(out)
+
+
+def is_multirun() -> bool:
+    """Return whether this job is one of a ``-m`` sweep."""
+    from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        return Path(HydraConfig.get().runtime.output_dir)
-    return Path(out)
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _message(error: Exception) -> str:

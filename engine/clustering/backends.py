@@ -1,0 +1,312 @@
+"""Who finds the centroids: our own k-means, FAISS or scikit-learn, behind one call and judged by one measure.
+
+A backend only proposes centroids. Labels, distances and inertia are then computed from them by the same function for
+all of them, so that figures of different backends can be put side by side.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.clustering.result import Clustering
+from engine.errors import DataError, SettingError
+
+if TYPE_CHECKING:
+    from engine.clustering.rows_array import ArrayRows
+
+log = logging.getLogger(__name__)
+
+SOLVERS = ("auto", "full", "sample")
+MAX_ITER = 300
+FAISS_COUNTED_ROWS = 2**24
+"""FAISS counts the rows of a centroid in float32, which does not count beyond this."""
+
+_FAISS_TOLERANCE = 1e-6
+_SMALL_ROWS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    centroids: NDArray[Any]
+    n_iter: int
+    solver: str
+    stop_reason: str
+    reported_inertia: float | None = None
+
+
+def cluster(
+    matrix: NDArray[np.float32],
+    k: int,
+    *,
+    backend: str = "native",
+    solver: str = "auto",
+    seed: int = 0,
+    threads: int | None = None,
+) -> Clustering:
+    """Divide rows among k centroids so that the squared distances to the nearest are small in sum.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n, d)
+        Scaled features, finite. It is not changed.
+    k : int
+        Number of clusters, 1 up to the number of distinct rows. With 1 the centroid is the mean.
+    backend : str
+        ``native`` (this package), ``faiss`` (trained on all rows) or ``sklearn``.
+    solver : str
+        ``full`` iterates over all rows, ``sample`` solves on a sample and certifies on all rows (native only),
+        ``auto`` lets the backend choose by the number of rows.
+    seed : int
+        Random choices follow from it, 0 to 2**31 - 1.
+    threads : int, optional
+        Threads to use; all cores by default.
+
+    Returns
+    -------
+    Clustering
+        No cluster in it is empty.
+
+    Raises
+    ------
+    SettingError
+        An unknown backend, a solver it does not have, or k, seed or threads out of range.
+    DataError
+        No rows, values that are not finite, or fewer distinct rows than k.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = np.array([[0.0], [1.0], [10.0], [11.0]], dtype=np.float32)
+    >>> found = cluster(rows, 2, backend="sklearn")
+    >>> found.inertia, sorted(found.centroids.ravel().tolist()), found.sizes.tolist()
+    (1.0, [0.5, 10.5], [2, 2])
+    """
+    check_settings(backend=backend, solver=solver, seed=seed, threads=threads)
+    X = checked_matrix(matrix)
+    check_k(X, k)
+    return cluster_checked(X, k, backend=backend, solver=solver, seed=seed, threads=threads)
+
+
+def cluster_checked(
+    matrix: NDArray[np.float32], k: int, *, backend: str, solver: str, seed: int, threads: int | None
+) -> Clustering:
+    """Do what :func:`cluster` does, for a caller that has made its checks once for many k."""
+    from engine.clustering.rows_array import ArrayRows
+
+    started = time.perf_counter()
+    rows = ArrayRows(matrix, threads=threads)
+    proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed)
+    centroids, labels, distances, total = _assigned(rows, proposal.centroids)
+    sizes = np.bincount(labels, minlength=k).astype(np.int64)
+    if backend == "faiss" and sizes.max() > FAISS_COUNTED_ROWS:
+        log.warning(
+            "faiss counts at most %d rows a centroid and one has %d: its centroids are off; use backend native",
+            FAISS_COUNTED_ROWS,
+            sizes.max(),
+        )
+    return Clustering(
+        centroids=centroids,
+        labels=labels,
+        distances=distances,
+        inertia=total,
+        sizes=sizes,
+        k=k,
+        backend=backend,
+        solver=proposal.solver,
+        seed=seed,
+        n_iter=proposal.n_iter,
+        reported_inertia=proposal.reported_inertia,
+        stop_reason=proposal.stop_reason,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def check_settings(*, backend: str, solver: str, seed: int, threads: int | None) -> None:
+    """Raise :class:`SettingError` unless the backend exists, has this solver, and seed and threads are in range."""
+    if backend not in BACKENDS:
+        raise SettingError.from_unknown("clustering.backend", backend, BACKENDS)
+    if solver not in SOLVERS:
+        raise SettingError.from_unknown("clustering.solver", solver, SOLVERS)
+    if solver == "sample" and backend != "native":
+        raise SettingError(
+            f"clustering.solver: only backend native solves on a sample; got backend {backend!r}. "
+            f"Set clustering.solver=auto or clustering.backend=native."
+        )
+    if not 0 <= seed < 2**31:
+        raise SettingError(f"seed: expected 0 to {2**31 - 1}; got {seed}.")
+    if threads is not None and threads < 1:
+        raise SettingError(f"clustering.threads: expected at least 1, or null for all cores; got {threads}.")
+
+
+def checked_matrix(matrix: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the rows as float32 in C order, or raise :class:`DataError` where they cannot be clustered."""
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise DataError(
+            f"clustering: expected rows (customers, features) with at least one of each; got {matrix.shape}. "
+            f"Loosen where=, the window or the features, so that customers remain."
+        )
+    with np.errstate(over="ignore"):
+        X = np.ascontiguousarray(matrix, dtype=np.float32)
+    # Both extremes are NaN where any value is: no mask as large as the rows is needed.
+    largest = max(float(X.max()), -float(X.min()))
+    if not math.isfinite(largest):
+        bad = np.count_nonzero(~np.isfinite(X), axis=0)
+        told = ", ".join(f"column {column} has {bad[column]}" for column in np.flatnonzero(bad))
+        raise DataError(
+            f"clustering: expected finite float32 values; {told} that are NaN or infinite among {len(X)} rows. "
+            f"Impute or leave out these features."
+        )
+    if X.size * largest**2 > float(np.finfo(np.float32).max):
+        raise DataError(
+            f"clustering: with values as large as {largest:.3g} the squared distances are beyond float32, in which "
+            f"libraries add them up. Scale the features (features: log or standard)."
+        )
+    return X
+
+
+def check_k(matrix: NDArray[np.float32], k: int) -> None:
+    """Raise unless k clusters can be made of these rows."""
+    check_k_value(k)
+    found = distinct_rows(matrix, k)
+    if found < k:
+        raise too_few_distinct(len(matrix), found, k)
+
+
+def check_k_value(k: int) -> None:
+    """Raise :class:`SettingError` unless k is a whole number of at least 1."""
+    try:
+        whole = index(k)
+    except TypeError:
+        whole = 0
+    if whole < 1 or isinstance(k, bool):
+        raise SettingError(f"clustering.k: expected a whole number of at least 1; got {k!r}.")
+
+
+def too_few_distinct(rows: int, found: int, k: int) -> DataError:
+    """Return the error for k clusters of rows among which only ``found`` differ."""
+    if rows == 1:
+        told = "there is one customer"
+    elif found == 1:
+        told = f"all {rows} customers are equal in every feature"
+    else:
+        told = f"among {rows} customers only {found} differ in some feature"
+    return DataError(
+        f"clustering: {k} clusters were asked for, but {told}. "
+        f"Set clustering.k to at most {found}, or use more customers or features that differ."
+    )
+
+
+def distinct_rows(matrix: NDArray[np.float32], at_most: int) -> int:
+    """Return how many rows differ, counting no further than ``at_most``.
+
+    Exact, and quick where rows differ: blocks are read from the front until enough have been seen.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> distinct_rows(np.array([[0.0], [-0.0], [1.0], [2.0]], dtype=np.float32), 10)
+    3
+    """
+    whole_row = np.dtype((np.void, matrix.shape[1] * matrix.itemsize))
+    seen = np.empty(0, whole_row)
+    start, block = 0, max(1_024, 2 * at_most)
+    while start < len(matrix) and len(seen) < at_most:
+        # Adding zero turns -0.0 into 0.0: equal numbers then have equal bytes.
+        rows = np.ascontiguousarray(matrix[start : start + block] + np.float32(0.0))
+        seen = np.unique(np.concatenate([seen, rows.view(whole_row).ravel()]))
+        start, block = start + block, min(4 * block, 262_144)
+    return min(len(seen), at_most)
+
+
+def _assigned(
+    rows: ArrayRows, proposed: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.float32], float]:
+    """Return centroids of which each has a row, and labels, distances and inertia from them."""
+    centroids = np.array(proposed, dtype=np.float64)
+    labels = np.empty(rows.n, np.int32)
+    distances = np.empty(rows.n, np.float32)
+    while True:
+        total = rows.assign(centroids, labels, distances)
+        empty = np.flatnonzero(np.bincount(labels, minlength=len(centroids)) == 0)
+        if not len(empty):
+            return centroids, labels, distances, total
+        farthest = int(distances.argmax())
+        if distances[farthest] == 0:
+            raise DataError(
+                f"clustering: only {len(centroids) - len(empty)} of {len(centroids)} clusters can be told apart in "
+                f"float32. Lower clustering.k, or scale the features."
+            )
+        # A library may leave a centroid without rows. The row that is worst served gets it, and inertia falls.
+        centroids[empty[0]] = rows.take(np.array([farthest], dtype=np.int64))[0]
+
+
+def _native(rows: ArrayRows, k: int, *, solver: str, seed: int) -> _Proposal:
+    from engine.clustering.solve import solve
+
+    found = solve(rows, k, seed=seed, solver=solver)
+    return _Proposal(found.centroids, found.n_iter, found.solver, found.stop_reason)
+
+
+def _faiss(rows: ArrayRows, k: int, *, solver: str, seed: int) -> _Proposal:
+    import faiss
+
+    model: Any = faiss.Kmeans(
+        rows.d,
+        k,
+        seed=seed,
+        niter=MAX_ITER,
+        # Fewer redos where one costs seconds: with many rows k-means++ seldom starts badly.
+        nredo=10 if rows.n < _SMALL_ROWS else 3,
+        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
+        early_stop_threshold=_FAISS_TOLERANCE,
+        min_points_per_centroid=1,
+        max_points_per_centroid=2**31 - 1,
+    )
+    before = faiss.omp_get_max_threads()
+    try:
+        if rows.threads is not None:
+            faiss.omp_set_num_threads(rows.threads)
+        model.train(rows.matrix)
+    finally:
+        faiss.omp_set_num_threads(before)
+    steps = len(model.obj)
+    # With as many rows as centroids FAISS copies the rows and takes no step.
+    reported = float(model.obj[-1]) if steps else None
+    reason = "max_iter" if steps == MAX_ITER else "converged"
+    return _Proposal(_exact_means(rows, model.centroids), steps, "full", reason, reported_inertia=reported)
+
+
+def _sklearn(rows: ArrayRows, k: int, *, solver: str, seed: int) -> _Proposal:
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(limits=rows.threads):
+        model = KMeans(k, n_init=10, max_iter=MAX_ITER, random_state=seed).fit(rows.matrix)
+    reason = "max_iter" if model.n_iter_ == MAX_ITER else "converged"
+    centroids = _exact_means(rows, model.cluster_centers_)
+    return _Proposal(centroids, int(model.n_iter_), "full", reason, reported_inertia=float(model.inertia_))
+
+
+def _exact_means(rows: ArrayRows, centroids: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the float64 means of the rows nearest to each centroid; a centroid without rows stays.
+
+    Libraries that add float32 in the order in which threads finish leave rounding that depends on their number. This
+    step takes it out, and can only lower the inertia.
+    """
+    start = np.asarray(centroids, dtype=np.float64)
+    stats = rows.step([start])[0]
+    counts = stats.counts[:, None]
+    return np.where(counts > 0, stats.sums / np.maximum(counts, 1.0), start)
+
+
+BACKENDS: Mapping[str, Callable[..., _Proposal]] = {"native": _native, "faiss": _faiss, "sklearn": _sklearn}
+"""Every backend by its name in ``clustering.backend``. One more is one function here that proposes centroids."""

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.clustering.backends import BACKENDS, cluster
+from engine.clustering.quality import silhouette
+from engine.clustering.sweep import sweep
+from engine.errors import DataError, SettingError
+
+
+def cloud(seed: int = 0, n: int = 300, d: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+
+
+@pytest.mark.parametrize("backend", list(BACKENDS))
+def test_a_trial_is_the_clustering_of_its_k(backend):
+    matrix = cloud()
+    for trial in sweep(matrix, [2, 4], backend=backend, seed=7, threads=1):
+        alone = cluster(matrix, trial.k, backend=backend, seed=7, threads=1)
+        assert trial.clustering.labels.tobytes() == alone.labels.tobytes()
+        assert trial.inertia == trial.clustering.inertia == alone.inertia
+        assert trial.silhouette == silhouette(matrix, alone.labels)
+        assert trial.smallest_share == alone.sizes.min() / 300
+        assert trial.largest_share == alone.sizes.max() / 300
+        assert trial.seconds >= trial.clustering.seconds > 0
+
+
+def test_k_ascends_without_repetition_whatever_the_order_given():
+    assert [trial.k for trial in sweep(cloud(), [5, 2, 3, 2])] == [2, 3, 5]
+
+
+def test_inertia_falls_as_k_grows():
+    # More centroids can only serve rows better; ten starts keep local optima from hiding it here.
+    for seed in range(5):
+        curve = [trial.inertia for trial in sweep(cloud(seed), range(1, 7), seed=seed, threads=1)]
+        assert curve == sorted(curve, reverse=True)
+
+
+def test_one_cluster_has_no_silhouette():
+    (trial,) = sweep(cloud(), [1])
+    assert trial.silhouette is None
+    assert (trial.smallest_share, trial.largest_share) == (1.0, 1.0)
+
+
+def test_a_range_ends_at_the_number_of_distinct_rows_and_says_so(caplog):
+    matrix = np.repeat(np.arange(4, dtype=np.float32), 10)[:, None]
+    assert [trial.k for trial in sweep(matrix, range(2, 11))] == [2, 3, 4]
+    assert "only 4 of 40 rows differ: k is tried up to 4, not 10" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("matrix", "ks", "expected"),
+    [
+        (np.repeat(np.arange(4.0), 10)[:, None], [5], "only 4 differ"),
+        (np.ones((9, 2)), range(2, 6), "all 9 customers are equal"),
+        (np.ones((1, 2)), range(2, 6), "there is one customer"),
+        (np.array([[1.0], [np.nan]]), [2], "column 0 has 1"),
+    ],
+)
+def test_data_that_cannot_be_divided_are_refused_before_the_first_trial(matrix, ks, expected):
+    with pytest.raises(DataError, match=expected):
+        sweep(matrix.astype(np.float32), ks)
+
+
+@pytest.mark.parametrize(
+    ("ks", "settings", "expected"),
+    [
+        ([], {}, "at least one number of clusters"),
+        ([0, 2], {}, "got 0"),
+        ([2], {"backend": "spark"}, "clustering.backend"),
+        ([2], {"solver": "sample", "backend": "sklearn"}, "only backend native"),
+    ],
+)
+def test_settings_are_refused_before_the_first_trial(ks, settings, expected):
+    with pytest.raises(SettingError, match=expected):
+        sweep(cloud(), ks, **settings)
+
+
+def test_trials_are_made_one_by_one(monkeypatch):
+    from engine.clustering import sweep as module
+
+    made = []
+    real = module.cluster_checked
+    monkeypatch.setattr(module, "cluster_checked", lambda X, k, **rest: made.append(k) or real(X, k, **rest))
+    trials = sweep(cloud(), [2, 3, 4])
+    next(trials)
+    assert made == [2]

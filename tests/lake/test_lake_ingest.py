@@ -1,0 +1,422 @@
+"""Files into the lake: each once, in one commit, whatever happens on the way."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from engine.errors import (
+    ColumnsMissingError,
+    DataError,
+    OutputExistsError,
+    SettingError,
+    SourceNotFoundError,
+)
+from engine.lake import ingest as module
+from engine.lake.ingest import IngestReport, ingest
+from engine.lake.recipe import Recipe
+from engine.lake.table import ORDER, TABLE, Lake
+
+HEADER = "customer_id,order_id,timestamp,product_id,quantity,amount\n"
+
+
+def month(path: Path, number: int, *, customers: int = 40, rows: int = 200, first_id: int = 1) -> Path:
+    """Write one month of a till log; every row has its own amount in cents."""
+    lines = [
+        f"{first_id + (row * 7 + number) % customers},{number}-{row // 3},2024-{number:02d}-{1 + row % 28:02d} 10:00,"
+        f"P{row % 11},{1 + row % 4},{(number * 1000 + row) / 100:.2f}\n"
+        for row in range(rows)
+    ]
+    path.write_text(HEADER + "".join(lines))
+    return path
+
+
+def recipe(*paths: Path, **settings: Any) -> Recipe:
+    return Recipe.from_mapping({"name": "till", "path": [str(path) for path in paths], **settings})
+
+
+def add(tmp_path: Path, *paths: Path, lake: str = "lake", **settings: Any) -> IngestReport:
+    return ingest(recipe(*paths, **settings), tmp_path / lake, rejects=tmp_path / "rejects.parquet")
+
+
+def all_rows(lake: Path) -> pl.DataFrame:
+    opened = Lake.open(lake)
+    return pl.concat([opened.bucket(number) for number in range(opened.buckets)])
+
+
+def leftovers(lake: Path) -> list[str]:
+    """Return everything in the lake's folder that its newest version does not hold."""
+    known = {name for names in Lake.open(lake)._files.values() for name in names}
+    files = {str(path.relative_to(lake / TABLE)) for path in (lake / TABLE).rglob("*.parquet")}
+    return sorted(files - known) + [path.name for path in lake.iterdir() if path.name != TABLE]
+
+
+def test_rows_and_money_come_out_as_they_went_in(tmp_path: Path) -> None:
+    report = add(tmp_path, month(tmp_path / "a.csv", 1))
+    rows = all_rows(tmp_path / "lake")
+    assert rows.height == report.rows_read == 200
+    assert rows["amount"].sum() == sum(Decimal(1000 + row) / 100 for row in range(200))
+    assert Decimal(report.amount_kept) == rows["amount"].sum()
+    assert report.customers == rows["customer_id"].n_unique() == 40
+    assert leftovers(tmp_path / "lake") == []
+
+
+def test_every_reader_finds_the_same_table(tmp_path: Path) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    direct = pl.scan_delta(str(tmp_path / "lake" / TABLE)).collect().drop("bucket")
+    ours = all_rows(tmp_path / "lake")
+    assert direct.sort(ORDER).equals(ours.sort(ORDER))
+
+
+def test_the_log_holds_no_id(tmp_path: Path) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1, first_id=777_000_001))
+    log = "".join(path.read_text() for path in (tmp_path / "lake" / TABLE / "_delta_log").glob("*.json"))
+    assert "7770000" not in log
+
+
+def test_buckets_are_sorted_and_flagged(tmp_path: Path) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    lake = Lake.open(tmp_path / "lake")
+    for number in range(lake.buckets):
+        rows = lake.bucket(number)
+        assert rows.equals(rows.sort(ORDER))
+        assert rows["customer_id"].flags["SORTED_ASC"]
+
+
+def test_known_files_are_skipped_without_a_commit(tmp_path: Path) -> None:
+    path = month(tmp_path / "a.csv", 1)
+    first = add(tmp_path, path)
+    again = add(tmp_path, path)
+    assert (again.rows_read, again.skipped, again.lake_version) == (0, ["a.csv"], first.lake_version)
+    assert all_rows(tmp_path / "lake").height == 200
+    assert pl.read_parquet(tmp_path / "rejects.parquet").height == 0
+
+
+def test_a_renamed_copy_is_the_same_file(tmp_path: Path) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    assert add(tmp_path, month(tmp_path / "b.csv", 1)).skipped == ["b.csv"]
+
+
+def test_twin_files_in_one_call_count_once(tmp_path: Path) -> None:
+    report = add(tmp_path, month(tmp_path / "a.csv", 1), month(tmp_path / "b.csv", 1))
+    assert (report.rows_kept, report.skipped) == (200, ["b.csv"])
+    assert "b.csv has the same content as a.csv" in report.warnings[0]["en"]
+
+
+def test_a_new_file_beside_known_ones_adds_itself_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    month(folder / "a.csv", 1)
+    month(folder / "b.csv", 2)
+    add(tmp_path, folder)
+    month(folder / "c.csv", 3)
+    report = add(tmp_path, folder)
+    assert [file["file"] for file in report.files] == ["c.csv"]
+    assert Lake.open(tmp_path / "lake").sources()["file"].to_list() == ["a.csv", "b.csv", "c.csv"]
+
+
+def test_one_ingest_of_three_files_equals_three_of_one(tmp_path: Path) -> None:
+    paths = [month(tmp_path / f"{number}.csv", number) for number in (1, 2, 3)]
+    add(tmp_path, *paths, lake="one")
+    for path in paths:
+        add(tmp_path, path, lake="three")
+    one, three = Lake.open(tmp_path / "one"), Lake.open(tmp_path / "three")
+    assert (one.version, three.version) == (0, 2)
+    for number in range(one.buckets):
+        for columns in (None, ["amount", "customer_id"], ["product_id"]):
+            assert one.bucket(number, columns).equals(three.bucket(number, columns))
+    assert one.reconciliation() == three.reconciliation()
+    assert one.last_timestamp() == three.last_timestamp()
+
+
+def test_the_same_bytes_are_read_whatever_the_format(tmp_path: Path) -> None:
+    path = month(tmp_path / "a.csv", 1)
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    pl.read_csv(path, try_parse_dates=True).write_parquet(tmp_path / "a.parquet")
+    for name in ("a.csv", "a.csv.gz", "a.parquet"):
+        add(tmp_path, tmp_path / name, lake=f"lake of {name}")
+    rows = [all_rows(tmp_path / f"lake of {name}") for name in ("a.csv", "a.csv.gz", "a.parquet")]
+    assert rows[0].equals(rows[1])
+    assert rows[0].equals(rows[2])
+
+
+def test_a_file_is_no_lake(tmp_path: Path) -> None:
+    path = month(tmp_path / "a.csv", 1)
+    with pytest.raises(OutputExistsError, match="a file is there"):
+        add(tmp_path, path, lake="a.csv")
+
+
+@pytest.mark.parametrize(
+    ("ids", "dtype"),
+    [
+        (["7", "12345"], pl.Int64),
+        (["7", "12345.0"], pl.Int64),
+        (["7", "00123"], pl.String),
+        (["7", "A1"], pl.String),
+        (["7", "99999999999999999999"], pl.String),
+    ],
+)
+def test_type_of_ids(tmp_path: Path, ids: list[str], dtype: pl.DataType) -> None:
+    frame = pl.DataFrame({"customer_id": ids, "timestamp": ["2024-01-01"] * 2, "amount": ["1", "2"]})
+    frame.write_csv(tmp_path / "a.csv")
+    add(tmp_path, tmp_path / "a.csv")
+    assert Lake.open(tmp_path / "lake").customer_id_dtype == dtype
+    wanted = [text.removesuffix(".0") for text in ids]
+    assert sorted(all_rows(tmp_path / "lake")["customer_id"].cast(pl.String)) == sorted(wanted)
+
+
+def test_text_ids_into_a_lake_of_numbers_are_refused(tmp_path: Path) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    (tmp_path / "b.csv").write_text(HEADER + "X9,1,2024-02-01 10:00,P1,1,2.5\n")
+    with pytest.raises(DataError, match="ids are whole numbers"):
+        add(tmp_path, tmp_path / "b.csv")
+    assert Lake.open(tmp_path / "lake").version == 0
+    assert leftovers(tmp_path / "lake") == []
+
+
+def test_numbers_join_a_lake_of_text(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text(HEADER + "X9,1,2024-02-01 10:00,P1,1,2.5\n")
+    add(tmp_path, tmp_path / "b.csv")
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    assert all_rows(tmp_path / "lake")["customer_id"].n_unique() == 41
+
+
+def test_further_columns_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("customer_id,timestamp,amount,tienda\n1,2024-01-01,2,Cádiz\n", encoding="cp1252")
+    add(tmp_path, tmp_path / "a.csv", columns={"store": "tienda"})
+    assert all_rows(tmp_path / "lake")["store"].to_list() == ["Cádiz"]
+
+
+def test_further_columns_must_stay_the_same(tmp_path: Path) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    with pytest.raises(DataError, match="further columns are none; this recipe has item"):
+        add(tmp_path, month(tmp_path / "b.csv", 2), columns={"item": "product_id"})
+
+
+def test_missing_parts_are_filled_in_and_said(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("customer_id,timestamp,unit_price\n1,2024-01-01 10:00,2\n1,2024-01-01 12:00,3\n")
+    add(tmp_path, tmp_path / "a.csv")
+    rows = all_rows(tmp_path / "lake")
+    assert rows["order_id"].unique().to_list() == ["2024-01-01"]
+    assert rows.select("quantity", "amount").rows() == [(1, 2), (1, 3)]
+    said = " ".join(note["en"] + note["es"] for note in Lake.open(tmp_path / "lake").notes())
+    assert all(word in said for word in ("no order number", "no quantity", "número de pedido", "cantidades"))
+
+
+def test_rejects_name_file_row_reason_and_source_fields(tmp_path: Path) -> None:
+    month(tmp_path / "a.csv", 1)
+    (tmp_path / "b.csv").write_text(
+        HEADER + "1,1,2024-02-01 10:00,P1,1,2.5\n,1,2024-02-01 10:00,P1,1,3\n1,1,2024-02-01 10:00,P1\n\n"
+        "1,1,2024-02-01 10:00,P1,1,5,6\n"
+    )
+    report = add(tmp_path, tmp_path / "a.csv", tmp_path / "b.csv")
+    rejects = pl.read_parquet(tmp_path / "rejects.parquet")
+    assert rejects.select("file", "row", "reason").rows() == [
+        ("b.csv", 2, "missing_customer_id"),
+        ("b.csv", 3, "ragged_row"),
+        ("b.csv", 5, "ragged_row"),
+    ]
+    assert json.loads(rejects["raw"][0])["amount"] == "3"
+    assert report.rejected == {"ragged_row": 2, "missing_customer_id": 1}
+    assert report.amount_rejected["missing_customer_id"] == "3.0000"
+    assert report.rows_read == 204
+    json.dumps(report.to_dict())
+
+
+def test_duplicates_are_counted_within_a_file(tmp_path: Path) -> None:
+    line = "1,1,2024-02-01 10:00,P1,1,2.5\n"
+    (tmp_path / "a.csv").write_text(HEADER + line * 3)
+    (tmp_path / "b.csv").write_text(HEADER + line)
+    report = add(tmp_path, tmp_path / "a.csv", tmp_path / "b.csv", rules={"exact_duplicates": "reject"})
+    assert (report.rows_kept, report.rejected, report.amount_read) == (2, {"exact_duplicate": 2}, "10.0000")
+    assert pl.read_parquet(tmp_path / "rejects.parquet")["row"].to_list() == [2, 3]
+
+
+def test_one_giant_customer_is_reported(tmp_path: Path) -> None:
+    lines = [f"{row if row < 150 else 0},1,2024-02-01 10:00,P1,1,1\n" for row in range(300)]
+    (tmp_path / "a.csv").write_text(HEADER + "".join(lines))
+    report = add(tmp_path, tmp_path / "a.csv")
+    assert "One customer id holds 151 rows (50.3 % of all)" in report.warnings[0]["en"]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda folder: folder / "no.csv", SourceNotFoundError, r"no such file.*folder holds good\.csv"),
+        (lambda folder: folder / "*.parquet", SourceNotFoundError, "no file matches"),
+        (lambda folder: folder / "sub", SourceNotFoundError, "holds no data file"),
+        (lambda folder: write(folder / "e.csv", b""), DataError, r"e\.csv: the file is empty"),
+        (lambda folder: write(folder / "e.parquet", b""), DataError, r"e\.parquet: the file is empty"),
+        (lambda folder: write(folder / "e.parquet", b"PAR1xxxx"), DataError, "not a Parquet file"),
+        (lambda folder: write(folder / "e.csv", b"a,b\n1,2\n"), ColumnsMissingError, "Columns there: a, b"),
+        (lambda folder: write(folder / "e.csv", (HEADER + "1,1,soon,P,1,2\n").encode()), DataError, "no date format"),
+        (lambda folder: write(folder / "e.csv", (HEADER + ",1,2024-01-01,P,1,2\n").encode()), DataError, "no row can"),
+    ],
+)
+def test_bad_input_changes_nothing(
+    tmp_path: Path, make: Callable[[Path], Path], error: type[Exception], message: str
+) -> None:
+    data = tmp_path / "data"
+    (data / "sub").mkdir(parents=True)
+    good = month(data / "good.csv", 1)
+    with pytest.raises(error, match=message):
+        add(tmp_path, make(data), lake="new")
+    assert not (tmp_path / "new").exists()
+    add(tmp_path, good)
+    with pytest.raises(error, match=message):
+        add(tmp_path, make(data))
+    assert Lake.open(tmp_path / "lake").version == 0
+    assert leftovers(tmp_path / "lake") == []
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_impossible_predicate_stops_before_any_commit(tmp_path: Path) -> None:
+    path = month(tmp_path / "a.csv", 1)
+    with pytest.raises(ColumnsMissingError, match="dept"):
+        add(tmp_path, path, rules={"by_volume_where": "dept = 'FUEL'"})
+    assert not (tmp_path / "lake").exists()
+
+
+def test_buckets_of_a_lake_are_settled(tmp_path: Path) -> None:
+    first = recipe(month(tmp_path / "a.csv", 1))
+    ingest(first, tmp_path / "lake", rejects=tmp_path / "r.parquet", buckets=2)
+    assert Lake.open(tmp_path / "lake").buckets == 2
+    second = recipe(month(tmp_path / "b.csv", 2))
+    with pytest.raises(SettingError, match="has 2 buckets, not 4"):
+        ingest(second, tmp_path / "lake", rejects=tmp_path / "r.parquet", buckets=4)
+    assert ingest(second, tmp_path / "lake", rejects=tmp_path / "r.parquet").buckets == 2
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
+def test_stopped_before_the_commit_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    before = all_rows(tmp_path / "lake")
+
+    def interrupted(*_: object) -> int:
+        raise stop
+
+    with monkeypatch.context() as patched, pytest.raises(stop):
+        patched.setattr(module, "_commit", interrupted)
+        add(tmp_path, month(tmp_path / "b.csv", 2))
+    assert all_rows(tmp_path / "lake").equals(before)
+    assert leftovers(tmp_path / "lake") == []
+
+
+KILLED = """
+import os, signal, sys
+from engine.lake import ingest as module
+from engine.lake.recipe import Recipe
+module._commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+recipe = Recipe.from_mapping({"name": "till", "path": sys.argv[1]})
+module.ingest(recipe, sys.argv[2], rejects=sys.argv[3])
+"""
+
+
+def test_killed_before_the_commit_the_old_table_stands(tmp_path: Path) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    before = all_rows(tmp_path / "lake")
+    path = month(tmp_path / "b.csv", 2)
+    arguments = [str(path), str(tmp_path / "lake"), str(tmp_path / "r.parquet")]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments], check=False, cwd=Path(module.__file__).parents[2]
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert any(entry.startswith(".staging") for entry in os.listdir(tmp_path / "lake"))
+    assert all_rows(tmp_path / "lake").equals(before)
+    assert add(tmp_path, path).rows_kept == 200
+    assert leftovers(tmp_path / "lake") == []
+
+
+TOGETHER = """
+import sys, time
+from pathlib import Path
+from engine.lake import ingest as module
+from engine.lake.recipe import Recipe
+commit = module._commit
+def wait(*arguments):
+    Path(sys.argv[4]).touch()
+    while not Path(sys.argv[5]).exists():
+        time.sleep(0.01)
+    return commit(*arguments)
+module._commit = wait
+recipe = Recipe.from_mapping({"name": "till", "path": sys.argv[1]})
+print(module.ingest(recipe, sys.argv[2], rejects=sys.argv[3]).rows_kept)
+"""
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_two_ingests_of_one_file_at_once_add_it_once(tmp_path: Path, exists: bool) -> None:
+    if exists:
+        add(tmp_path, month(tmp_path / "a.csv", 1))
+    path = month(tmp_path / "b.csv", 2)
+    # Each waits before its commit until the other one stands there too.
+    marks = [str(tmp_path / "ready0"), str(tmp_path / "ready1")]
+    running = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-c", TOGETHER, str(path), str(tmp_path / "lake"), str(tmp_path / f"r{me}.parquet")),
+                *(marks[me], marks[1 - me]),
+            ],
+            stdout=subprocess.PIPE,
+            cwd=Path(module.__file__).parents[2],
+        )
+        for me in (0, 1)
+    ]
+    kept = sorted(int(process.communicate()[0]) for process in running)
+    assert kept == [0, 200]
+    assert all_rows(tmp_path / "lake").height == (400 if exists else 200)
+    assert leftovers(tmp_path / "lake") == []
+
+
+def test_different_files_at_once_are_both_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    second, third = month(tmp_path / "b.csv", 2), month(tmp_path / "c.csv", 3)
+    commit = module._commit
+
+    def overtaken(*arguments: Any) -> int:
+        monkeypatch.setattr(module, "_commit", commit)
+        add(tmp_path, third)
+        return commit(*arguments)
+
+    monkeypatch.setattr(module, "_commit", overtaken)
+    report = add(tmp_path, second)
+    assert report.lake_version == 2
+    assert all_rows(tmp_path / "lake").height == 600
+
+
+def test_an_open_lake_does_not_see_later_ingests(tmp_path: Path) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    lake = Lake.open(tmp_path / "lake")
+    add(tmp_path, month(tmp_path / "b.csv", 2))
+    assert sum(lake.bucket(number).height for number in range(lake.buckets)) == lake.rows == 200
+
+
+def test_progress_moves_forward_to_the_end(tmp_path: Path) -> None:
+    seen: list[tuple[str, float]] = []
+    target = tmp_path / "lake"
+    ingest(
+        recipe(month(tmp_path / "a.csv", 1)),
+        target,
+        rejects=tmp_path / "r.parquet",
+        progress=lambda what, part: seen.append((what, part)),
+    )
+    assert [what for what, _ in seen if what == "reading"]
+    assert seen[-1] == ("committing", 1.0)
+    assert all(0 <= part <= 1 for _, part in seen)
