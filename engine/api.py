@@ -17,8 +17,9 @@
 
 from __future__ import annotations
 
+import operator
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -342,8 +343,13 @@ def parse_k(k: int | str | range | Sequence[int]) -> tuple[list[int], bool]:
             k = range(int(low), int(high) + 1) if dots else int(low)
         except ValueError:
             raise SettingError(wanted) from None
-    ks = [k] if isinstance(k, int) else sorted(set(k))
-    if not ks or not all(isinstance(value, int) and value >= 1 for value in ks):
+    if not isinstance(k, Iterable):
+        k = [k]
+    try:
+        ks = sorted({operator.index(value) for value in k})
+    except TypeError:
+        raise SettingError(wanted) from None
+    if not ks or ks[0] < 1:
         raise SettingError(wanted)
     return ks, len(ks) == 1
 
