@@ -62,7 +62,7 @@ TEXTS: Mapping[str, Word] = {
     "customers_count": Word("{n} customers", "{n} clientes"),
     "one_customer": Word("1 customer", "1 cliente"),
     "apart": Word("What sets it apart", "Qué lo distingue"),
-    "like_average": Word("Close to the average in everything.", "Parecido a la media en todo."),
+    "like_average": Word("No measure lies far from the average.", "Ninguna medida se aleja mucho de la media."),
     "to_do": Word("What to do", "Qué hacer"),
     # Shares
     "nav_shares": Word("Shares", "Pesos"),
@@ -153,7 +153,7 @@ TEXTS: Mapping[str, Word] = {
     "elbow_knee": Word(
         "Adding segments pays less beyond {knee}", "A partir de {knee}, añadir segmentos compensa menos"
     ),
-    "elbow_weak": Word("The curve bends most at {knee}", "Donde más se dobla la curva es en {knee}"),
+    "elbow_weak": Word("The curve bends most at {knee}", "La curva se dobla más en {knee}"),
     "elbow_none": Word("The curve falls without a clear bend", "La curva baja sin un codo claro"),
     "elbow_help": Word(
         "Spread left inside the segments (inertia): the lower, the more alike the customers of a segment. It always"
