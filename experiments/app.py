@@ -103,7 +103,11 @@ def is_multirun() -> bool:
 
 
 def _message(error: Exception) -> str:
+    from hydra.errors import OverrideParseException
+
     text = str(error).strip()
+    if isinstance(error, OverrideParseException):
+        return f"{text}\nA value with a comma, a brace or an equals sign needs quotes of its own: 'key=\"a,b\"'."
     cause = error.__cause__
     if cause is not None and str(cause).strip() not in text:
         text = f"{text} ({str(cause).strip()})"

@@ -103,12 +103,11 @@ def check_backend(backend: str) -> str:
 
 def check_main_job() -> str:
     """Ingest a few hundred generated customers, segment them, save the model and read it back."""
-    from engine.lake.ingest import ingest
-    from engine.lake.table import Lake
-
     from engine import load
     from engine.api import segment
+    from engine.lake.ingest import ingest
     from engine.lake.recipe import Recipe
+    from engine.lake.table import Lake
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

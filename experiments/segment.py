@@ -72,13 +72,14 @@ def run(config: DictConfig) -> None:
         for warning in s.verdict.warnings:
             progress.warn(getattr(warning, c.language))
         print_figures(s, out)
+        if tracker.where is None:
+            return
         try:
             with progress.step("tracking"):
                 track(tracker, s, out)
         except TrackingError as error:
             raise PartlyDoneError(f"the results are complete in {out}, but not all was tracked: {error}") from error
-        if tracker.where:
-            print(f"mlflow      {tracker.where}")
+        print(f"mlflow: {tracker.where}")
 
 
 def write_results(s: Segmentation, folder: Path, *, config_yaml: str, name: str) -> None:
@@ -101,8 +102,6 @@ def track(tracker: Tracker, s: Segmentation, out: Path) -> None:
 
     from engine.report.elbow import elbow_png
 
-    if tracker.where is None:
-        return
     shared = _params(s)
     tracker.params({**shared, "k": s.model.k})
     for trial in s.trials:

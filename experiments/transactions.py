@@ -64,9 +64,8 @@ def read_transactions(
         Of the warnings.
     """
     from engine.lake.ingest import ingest
-    from engine.lake.table import Lake
-
     from engine.lake.recipe import Recipe
+    from engine.lake.table import Lake
 
     if not names_files(data):
         if lake is None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
-import pytest
 
 # The slow twins in tests/reference are imported as `reference.NAME`.
 sys.path.insert(0, str(Path(__file__).parent))
-
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 
 class RowsInMemory:
@@ -62,11 +59,3 @@ def make_transactions(seed: int, customers: int = 30, rows: int = 400) -> pl.Dat
     money = pl.Decimal(18, 4)
     schema = {"customer_id": pl.Int64, "timestamp": pl.Datetime("us", "UTC"), "unit_price": money}
     return pl.DataFrame(records, schema_overrides={**schema, "quantity": money, "amount": money})
-
-
-@pytest.fixture
-def shared_data() -> Iterator[Path]:
-    """The folder of real data beside a developer's checkout; tests that need it skip where it is not."""
-    if not SHARED.is_dir():
-        pytest.skip("real data are not beside this checkout")
-    yield SHARED

@@ -279,7 +279,7 @@ def _aggregate(rows: pl.DataFrame, features: Sequence[Feature], as_of: datetime,
     return _Part(
         frame=table.select("customer_id", *(feature.name for feature in features)),
         rows=inside.height,
-        monetary=inside["amount"].sum() or Decimal(0),
+        monetary=Decimal(inside["amount"].sum() or 0),
         first=inside["timestamp"].min(),  # type: ignore[arg-type]
         last=inside["timestamp"].max(),  # type: ignore[arg-type]
         left_out={

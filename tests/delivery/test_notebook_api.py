@@ -50,6 +50,7 @@ def test_public_names() -> None:
 def test_customers_and_money_are_all_there(segmentation: engine.Segmentation) -> None:
     s = segmentation
     sales = make_sales().filter(pl.col("quantity") > 0)
+    assert s.assignments["customer_id"].to_list() == list(range(1, 81))
     assert s.summary["customers"] == s.assignments.height == s.profile["customers"].sum() == 80
     amount = (sales["quantity"] * (sales["unit_price"] * 100).round().cast(pl.Int64)).sum()
     assert s.customers.monetary_total * 100 == amount

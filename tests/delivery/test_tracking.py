@@ -55,8 +55,8 @@ def test_a_run_its_children_and_its_files(store: str, tmp_path: Path) -> None:
 def test_a_run_that_ends_badly_says_so(store: str, error: type[BaseException], status: str) -> None:
     tracker = MlflowTracker(store, run_name="fails")
     with pytest.raises(error), tracker:
-        run_id = tracker.where.split()[3]
         raise error
+    run_id = tracker.where.split()[3]
     assert client(store).get_run(run_id).info.status == status
 
 

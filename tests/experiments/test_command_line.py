@@ -55,7 +55,7 @@ def sales_csv(path: Path, customers: int = 60, seed: int = 0, extra: tuple[str, 
             day = draw.randint(1, 28)
             price = draw.randint(3_000, 9_000) / 100 if often else draw.randint(100, 900) / 100
             lines.append(
-                f"{customer},o{customer}-{order},2024-{draw.randint(1, 6):02d}-{day:02d},p1,{draw.randint(1, 4)},{price}"
+                f"{customer},o{customer}-{order},2024-{draw.randint(1, 6):02d}-{day:02d},p,{draw.randint(1, 4)},{price}"
             )
     path.write_text("\n".join([*lines, *extra]) + "\n", encoding="utf-8")
     return path
@@ -361,7 +361,7 @@ def test_version(cartera: Cartera) -> None:
     assert cartera("--version").out == f"cartera {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS])
+@pytest.mark.parametrize("verb", list(VERBS))
 def test_every_verb_explains_its_settings(cartera: Cartera, verb: str) -> None:
     ran = cartera(verb, "--help")
     assert ran.code == 0

@@ -123,7 +123,7 @@ def test_one_customer_cannot_be_segmented() -> None:
 
 
 def test_a_missing_column_names_those_there() -> None:
-    with pytest.raises(ColumnsMissingError, match="no column 'montary' .did you mean 'monetary'"):
+    with pytest.raises(ColumnsMissingError, match=r"no column 'montary' \(did you mean 'monetary'"):
         FeatureSpec.fit(CUSTOMERS, feature_set(["montary"]))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from engine.errors import (
     SourceNotFoundError,
 )
 from engine.lake import ingest as module
+from engine.lake import stage
 from engine.lake.ingest import IngestReport, ingest
 from engine.lake.recipe import Recipe
 from engine.lake.table import ORDER, TABLE, Lake
@@ -248,6 +248,21 @@ def test_one_giant_customer_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(HEADER + "".join(lines))
     report = add(tmp_path, tmp_path / "a.csv")
     assert "One customer id holds 151 rows (50.3 % of all)" in report.warnings[0]["en"]
+    assert "reúne 151 filas (50,3 % del total)" in report.warnings[0]["es"]
+
+
+def test_many_files_are_read_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_SOURCES_AT_ONCE", 2)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number in range(1, 6):
+        path = month(folder / f"{number}.csv", number)
+        path.write_text(path.read_text() + f",1,2024-02-01 10:00,P1,1,{number}\n")
+    report = add(tmp_path, folder)
+    assert (report.rows_kept, report.rejected) == (1_000, {"missing_customer_id": 5})
+    assert [file["rows_rejected"] for file in report.files] == [1] * 5
+    rejects = pl.read_parquet(tmp_path / "rejects.parquet")
+    assert rejects.select("file", "row").rows() == [(f"{number}.csv", 201) for number in range(1, 6)]
 
 
 @pytest.mark.parametrize(
@@ -312,18 +327,47 @@ def test_stopped_before_the_commit_leaves_nothing(
     def interrupted(*_: object) -> int:
         raise stop
 
-    with monkeypatch.context() as patched, pytest.raises(stop):
-        patched.setattr(module, "_commit", interrupted)
-        add(tmp_path, month(tmp_path / "b.csv", 2))
+    path = month(tmp_path / "b.csv", 2)
+    monkeypatch.setattr(module, "commit", interrupted)
+    with pytest.raises(stop):
+        add(tmp_path, path)
     assert all_rows(tmp_path / "lake").equals(before)
     assert leftovers(tmp_path / "lake") == []
+
+
+INTERRUPTED = """
+import os, signal, sys
+from engine.lake.ingest import ingest
+from engine.lake.recipe import Recipe
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sent = []
+def press(what, part):
+    if what == sys.argv[1] and not sent:
+        sent.append(what)
+        os.kill(os.getpid(), signal.SIGINT)
+recipe = Recipe.from_mapping({"source": "synthetic", "customers": 20_000})
+ingest(recipe, sys.argv[2], rejects=sys.argv[3], progress=press)
+"""
+
+
+@pytest.mark.parametrize("moment", ["reading", "sorting the buckets"])
+def test_ctrl_c_leaves_nothing(tmp_path: Path, moment: str) -> None:
+    arguments = [moment, str(tmp_path / "lake"), str(tmp_path / "r.parquet")]
+    stopped = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *arguments],
+        check=False,
+        capture_output=True,
+        cwd=Path(module.__file__).parents[2],
+    )
+    assert b"KeyboardInterrupt" in stopped.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 KILLED = """
 import os, signal, sys
 from engine.lake import ingest as module
 from engine.lake.recipe import Recipe
-module._commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+module.commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 recipe = Recipe.from_mapping({"name": "till", "path": sys.argv[1]})
 module.ingest(recipe, sys.argv[2], rejects=sys.argv[3])
 """
@@ -338,7 +382,7 @@ def test_killed_before_the_commit_the_old_table_stands(tmp_path: Path) -> None:
         [sys.executable, "-c", KILLED, *arguments], check=False, cwd=Path(module.__file__).parents[2]
     )
     assert killed.returncode == -signal.SIGKILL
-    assert any(entry.startswith(".staging") for entry in os.listdir(tmp_path / "lake"))
+    assert any(entry.name.startswith(".staging") for entry in (tmp_path / "lake").iterdir())
     assert all_rows(tmp_path / "lake").equals(before)
     assert add(tmp_path, path).rows_kept == 200
     assert leftovers(tmp_path / "lake") == []
@@ -349,13 +393,13 @@ import sys, time
 from pathlib import Path
 from engine.lake import ingest as module
 from engine.lake.recipe import Recipe
-commit = module._commit
+commit = module.commit
 def wait(*arguments):
     Path(sys.argv[4]).touch()
     while not Path(sys.argv[5]).exists():
         time.sleep(0.01)
     return commit(*arguments)
-module._commit = wait
+module.commit = wait
 recipe = Recipe.from_mapping({"name": "till", "path": sys.argv[1]})
 print(module.ingest(recipe, sys.argv[2], rejects=sys.argv[3]).rows_kept)
 """
@@ -388,14 +432,14 @@ def test_two_ingests_of_one_file_at_once_add_it_once(tmp_path: Path, exists: boo
 def test_different_files_at_once_are_both_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add(tmp_path, month(tmp_path / "a.csv", 1))
     second, third = month(tmp_path / "b.csv", 2), month(tmp_path / "c.csv", 3)
-    commit = module._commit
+    commit = module.commit
 
     def overtaken(*arguments: Any) -> int:
-        monkeypatch.setattr(module, "_commit", commit)
+        monkeypatch.setattr(module, "commit", commit)
         add(tmp_path, third)
         return commit(*arguments)
 
-    monkeypatch.setattr(module, "_commit", overtaken)
+    monkeypatch.setattr(module, "commit", overtaken)
     report = add(tmp_path, second)
     assert report.lake_version == 2
     assert all_rows(tmp_path / "lake").height == 600

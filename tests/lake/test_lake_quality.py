@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from reference.lake_rows import read_rows
 
 from engine.errors import ColumnsMissingError, DataError, SettingError
 from engine.lake.frame import FrameSource
 from engine.lake.ingest import ingest
 from engine.lake.recipe import Recipe
 from engine.lake.table import Lake
-from reference.lake_rows import read_rows
 
 GOOD = {"customer_id": "7", "timestamp": "2024-05-01", "quantity": "2", "unit_price": "1.5", "product_id": "A"}
 STRICT = {"zero_price": "reject", "negative_price": "reject", "max_reject_share": 1}
@@ -156,8 +156,18 @@ def test_predicate_that_cannot_be(predicate: str, message: str) -> None:
 
 def test_wrong_format_stops_with_examples() -> None:
     rows = [{**GOOD, "unit_price": "1,50"}] * 3 + [GOOD]
-    with pytest.raises(DataError, match=r"3 of 4 rows cannot be read\. row 1 \(not_a_number\).*1,50.*decimal"):
+    with pytest.raises(
+        DataError,
+        match=r"3 of 4 rows .*row 1 \(not_a_number\): timestamp=2024-05-01, quantity=2, unit_price=1,50; .*decimal",
+    ):
         source(rows, {"max_reject_share": 0.5})
+
+
+def test_examples_name_no_customer() -> None:
+    rows = [{**GOOD, "customer_id": "secret", "unit_price": "x"}]
+    with pytest.raises(DataError) as error:
+        source(rows, {"max_reject_share": 0})
+    assert "secret" not in str(error.value)
 
 
 def test_nothing_left_stops() -> None:

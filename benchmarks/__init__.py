@@ -1,0 +1,1 @@
+"""Measured claims: one command per case, answers checked in the same run."""

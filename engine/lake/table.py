@@ -1,0 +1,336 @@
+"""The lake as readers see it: one Delta table of transactions, read bucket by bucket at one version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import polars as pl
+
+from engine.errors import DataError, SourceNotFoundError
+from engine.lake.buckets import HASH_NAME, HASH_SEED, bucket_of
+from engine.schema import SORT_KEYS, TRANSACTION, Word, require_columns
+
+TABLE = "transactions"
+FILE_MARK = "sorted-"
+"""Beginning of the names of files that this engine wrote: bucketed and sorted."""
+COMMIT_KEY = "cartera"
+"""Key of an ingest's record in the commit that it made."""
+
+ORDER = (*SORT_KEYS, "product_id", "quantity", "amount")
+"""Full order of the rows of a bucket: rows that tie in all of it have the same measures."""
+
+_ID_TYPES: dict[str, pl.DataType] = {"Int64": pl.Int64(), "String": pl.String()}
+
+
+def settings_text(buckets: int, customer_id_dtype: pl.DataType) -> str:
+    """Return what is written in the Delta table's description: how to find a customer's bucket."""
+    return json.dumps(
+        {
+            "cartera_lake": 1,
+            "buckets": buckets,
+            "hash": HASH_NAME,
+            "seed": HASH_SEED,
+            "customer_id": str(customer_id_dtype),
+            "order": list(ORDER),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A lake at the version it had when opened.
+
+    Attributes
+    ----------
+    path
+        The lake's folder.
+    version
+        Delta version of ``transactions``; later ingests do not show.
+    buckets
+        Number of buckets.
+    customer_id_dtype
+        Int64 or String.
+    rows
+        Number of transactions.
+    columns
+        Their columns.
+
+    Examples
+    --------
+    >>> Lake.exists("no/such/lake")
+    False
+    """
+
+    path: Path
+    version: int
+    buckets: int
+    customer_id_dtype: pl.DataType
+    rows: int
+    columns: list[str]
+    _schema: dict[str, pl.DataType] = field(repr=False)
+    _files: dict[int, list[str]] = field(repr=False)
+    _ingests: list[dict[str, Any]] = field(repr=False)
+
+    @staticmethod
+    def exists(path: str | Path) -> bool:
+        """Return whether there is a lake with transactions in this folder."""
+        return (Path(path) / TABLE / "_delta_log").is_dir()
+
+    @classmethod
+    def open(cls, path: str | Path) -> Lake:
+        """Open the lake at its newest version.
+
+        Raises
+        ------
+        SourceNotFoundError
+            There is no lake.
+        DataError
+            There is a Delta table, but not one that ``cartera ingest`` made.
+        """
+        folder = Path(path)
+        if not cls.exists(folder):
+            raise SourceNotFoundError(f"lake={folder}: no lake there. Make one with cartera ingest.")
+        from deltalake import DeltaTable
+
+        return cls.from_table(folder, DeltaTable(str(folder / TABLE)))
+
+    @classmethod
+    def from_table(cls, folder: Path, table: Any) -> Lake:
+        """Open the lake from a loaded ``deltalake.DeltaTable``."""
+        settings = _settings(table.metadata().description, folder)
+        adds = pl.DataFrame(pl.Series(table.get_add_actions(flatten=True)).struct.unnest())
+        files: dict[int, list[str]] = {}
+        for name, bucket in zip(adds["path"].to_list(), adds["partition.bucket"].to_list(), strict=True):
+            files.setdefault(int(bucket), []).append(unquote(name))
+        ingests = [
+            {**json.loads(entry[COMMIT_KEY]), "version": int(entry["version"])}
+            for entry in reversed(table.history())
+            if COMMIT_KEY in entry
+        ]
+        # Runs in the order of their ingests, so that rows that tie keep the order in which they came.
+        age = {str(ingest["token"]): number for number, ingest in enumerate(ingests)}
+        for names in files.values():
+            names.sort(key=lambda name: (age.get(_token(name), len(age)), name))
+        schema = dict(pl.Schema(table.schema()))
+        schema.pop("bucket")
+        return cls(
+            path=folder,
+            version=int(table.version()),
+            buckets=int(settings["buckets"]),
+            customer_id_dtype=_ID_TYPES[settings["customer_id"]],
+            rows=int(adds["num_records"].sum() or 0),
+            columns=list(schema),
+            _schema=schema,
+            _files=files,
+            _ingests=ingests,
+        )
+
+    def bucket(self, number: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the transactions of one bucket, sorted by customer, time and order.
+
+        Parameters
+        ----------
+        number
+            From 0 to ``buckets`` − 1.
+        columns
+            Which columns, in this order; all of them by default.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``customer_id`` carries the sorted flag. Sorted by all of :data:`ORDER`, whether the bucket was written
+            in one ingest or in many.
+
+        Raises
+        ------
+        ColumnsMissingError
+            A column is not in the lake.
+        DataError
+            Another engine wrote a customer into the wrong bucket.
+        """
+        if not 0 <= number < self.buckets:
+            raise DataError(f"bucket {number}: this lake has the buckets 0 to {self.buckets - 1}.")
+        wanted = list(self.columns) if columns is None else list(columns)
+        require_columns(self.columns, wanted, where=f"lake={self.path}")
+        names = self._files.get(number, [])
+        schema = {name: self._schema[name] for name in wanted}
+        if not names:
+            return _flag(pl.DataFrame(schema=schema))
+        own = all(Path(name).name.startswith(FILE_MARK) for name in names)
+        in_order = own and len(names) == 1
+        needed = wanted if in_order else list(dict.fromkeys([*wanted, *ORDER]))
+        read = {name: self._schema[name] for name in needed}
+        runs = [
+            pl.read_parquet(self.path / TABLE / name, columns=needed, hive_partitioning=False, glob=False)
+            .select(needed)
+            .cast(read)  # type: ignore[arg-type]
+            for name in names
+        ]
+        rows = pl.concat(runs)
+        if not own:
+            self._check_bucket(rows, number)
+        if not in_order:
+            rows = rows.sort(ORDER, maintain_order=True).select(wanted)
+        return _flag(rows)
+
+    @property
+    def extras(self) -> dict[str, pl.DataType]:
+        """The columns beyond the canonical ones, with their types."""
+        return {
+            name: dtype for name, dtype in self._schema.items() if name != "customer_id" and name not in TRANSACTION
+        }
+
+    def last_timestamp(self) -> datetime:
+        """Return the time of the last row, in UTC.
+
+        Raises
+        ------
+        DataError
+            The lake holds no row.
+        """
+        paths = [self.path / TABLE / name for names in self._files.values() for name in names]
+        last = None
+        if paths:
+            last = pl.scan_parquet(paths, hive_partitioning=False).select(pl.col("timestamp").max()).collect().item()
+        if last is None:
+            raise DataError(f"lake={self.path}: the lake holds no transaction.")
+        result: datetime = last
+        return result
+
+    def notes(self) -> list[dict[str, str]]:
+        """Return what a reader of any figure from this lake must know, in English and Spanish."""
+        return reader_notes(self._ingests)
+
+    def sources(self) -> pl.DataFrame:
+        """Return one row per ingested file: file, hash, rows_read, rows_kept, rows_rejected, amount_kept, version."""
+        rows = [{**file, "version": ingest["version"]} for ingest in self._ingests for file in ingest["files"]]
+        return pl.DataFrame(
+            {
+                "file": [row["file"] for row in rows],
+                "hash": [row["hash"] for row in rows],
+                "rows_read": [row["rows_read"] for row in rows],
+                "rows_kept": [row["rows_kept"] for row in rows],
+                "rows_rejected": [row["rows_rejected"] for row in rows],
+                "amount_kept": [Decimal(row["amount_kept"]) for row in rows],
+                "version": [row["version"] for row in rows],
+            },
+            schema={
+                "file": pl.String,
+                "hash": pl.String,
+                "rows_read": pl.Int64,
+                "rows_kept": pl.Int64,
+                "rows_rejected": pl.Int64,
+                "amount_kept": pl.Decimal(38, 4),
+                "version": pl.Int64,
+            },
+        )
+
+    def reconciliation(self) -> dict[str, Any]:
+        """Return what was read, kept and rejected in all ingests together: rows, and money as text."""
+        return reconcile(self._ingests)
+
+    def _check_bucket(self, rows: pl.DataFrame, number: int) -> None:
+        wrong = rows.select((bucket_of("customer_id", self.buckets) != number).any()).item()
+        if wrong:
+            raise DataError(
+                f"lake={self.path}, bucket {number}: another engine wrote customers of other buckets into it. "
+                f"The bucket is {HASH_NAME} (seed {HASH_SEED}) of the id's text, modulo {self.buckets}."
+            )
+
+
+def reconcile(ingests: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Add up the records of ingests: rows, rejected rows by reason, and money as exact decimal text."""
+    rows_read = rows_kept = without_amount = 0
+    amount_read = amount_kept = Decimal(0)
+    rejected: dict[str, int] = {}
+    amount_rejected: dict[str, Decimal] = {}
+    for ingest in ingests:
+        rows_read += ingest["rows_read"]
+        rows_kept += ingest["rows_kept"]
+        without_amount += ingest["rows_without_amount"]
+        amount_read += Decimal(ingest["amount_read"])
+        amount_kept += Decimal(ingest["amount_kept"])
+        for reason, rows in ingest["rejected"].items():
+            rejected[reason] = rejected.get(reason, 0) + rows
+        for reason, amount in ingest["amount_rejected"].items():
+            amount_rejected[reason] = amount_rejected.get(reason, Decimal(0)) + Decimal(amount)
+    return {
+        "rows_read": rows_read,
+        "rows_kept": rows_kept,
+        "rejected": rejected,
+        "rows_without_amount": without_amount,
+        "amount_read": str(amount_read),
+        "amount_kept": str(amount_kept),
+        "amount_rejected": {reason: str(amount) for reason, amount in amount_rejected.items()},
+    }
+
+
+def reader_notes(ingests: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return the notes that the records of ingests give rise to."""
+    notes = []
+    kept = sum(ingest["rows_kept"] for ingest in ingests)
+    volume = sum(ingest["by_volume_rows"] for ingest in ingests)
+    if volume:
+        notes.append(
+            Word(
+                en=f"{volume:,} of {kept:,} rows are sold by volume or weight: each counts as one unit.",
+                es=f"{_es(volume)} de {_es(kept)} filas se venden por volumen o peso: cada una cuenta como una unidad.",
+            )
+        )
+    other = sum(ingest["non_product_rows"] for ingest in ingests)
+    if other:
+        notes.append(
+            Word(
+                en=f"{other:,} rows are not products (postage, fees, discounts); they are marked as such.",
+                es=f"{_es(other)} filas no son productos (portes, comisiones, descuentos) y están marcadas como tales.",
+            )
+        )
+    if any("order_id" in ingest["filled"] for ingest in ingests):
+        notes.append(
+            Word(
+                en="The source has no order number: everything a customer bought on one day is one order.",
+                es="La fuente no trae número de pedido: todo lo que un cliente compró en un día es un pedido.",
+            )
+        )
+    if any("quantity" in ingest["filled"] for ingest in ingests):
+        notes.append(
+            Word(
+                en="The source has no quantity: every row counts as one unit.",
+                es="La fuente no trae cantidades: cada fila cuenta como una unidad.",
+            )
+        )
+    return [note.to_dict() for note in notes]
+
+
+def _es(number: int) -> str:
+    return f"{number:,}".replace(",", ".")
+
+
+def _flag(rows: pl.DataFrame) -> pl.DataFrame:
+    if "customer_id" not in rows.columns:
+        return rows
+    return rows.with_columns(pl.col("customer_id").set_sorted())
+
+
+def _token(name: str) -> str:
+    return Path(name).name.removeprefix(FILE_MARK).partition("-")[0]
+
+
+def _settings(description: str | None, folder: Path) -> dict[str, Any]:
+    advice = "Make a lake with cartera ingest lake=ANOTHER_FOLDER."
+    try:
+        settings = json.loads(description or "")
+    except json.JSONDecodeError:
+        settings = None
+    if not isinstance(settings, dict) or "cartera_lake" not in settings:
+        raise DataError(f"lake={folder}: a Delta table is there, but not a lake of ours. {advice}")
+    if settings["cartera_lake"] != 1 or settings["hash"] != HASH_NAME or settings["seed"] != HASH_SEED:
+        raise DataError(f"lake={folder}: written by another version of the lake's format. {advice}")
+    return settings
