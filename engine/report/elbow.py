@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,15 +18,13 @@ def elbow_png(trials: Sequence[Trial], chosen: int, path: Path) -> Path:
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    ks = [trial.k for trial in trials]
-    left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
-    for axes, title, values in zip(
-        (left, right),
-        ("inertia", "silhouette (squared Euclidean)"),
-        ([trial.inertia for trial in trials], [trial.silhouette for trial in trials]),
-        strict=True,
-    ):
-        axes.plot(ks, [float("nan") if value is None else value for value in values], marker="o", color="#1f6f78")
+    curves = {
+        "inertia": [trial.inertia for trial in trials],
+        "silhouette (squared Euclidean)": [math.nan if t.silhouette is None else t.silhouette for t in trials],
+    }
+    for place, (title, values) in enumerate(curves.items(), start=1):
+        axes = figure.add_subplot(1, 2, place)
+        axes.plot([trial.k for trial in trials], values, marker="o", color="#1f6f78")
         axes.axvline(chosen, color="#d1495b", linestyle="--", linewidth=1)
         axes.set(title=title, xlabel=f"number of segments k (chosen: {chosen})")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

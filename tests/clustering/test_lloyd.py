@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from reference import kmeans_twin
 
 from engine.clustering.lloyd import lloyd, mean_variance, next_centroids
 from engine.clustering.rows_array import ArrayRows
+from tests.reference import kmeans_twin
 
 
 def test_the_textbook_line():
@@ -35,7 +37,7 @@ def test_the_inertia_never_rises(seed):
         (stats,) = rows.step([C])
         inertias.append(stats.inertia)
         C = next_centroids(rows, C, stats)
-    assert all(after <= before * (1 + 1e-6) for before, after in zip(inertias, inertias[1:], strict=False))
+    assert all(after <= before * (1 + 1e-6) for before, after in pairwise(inertias))
 
 
 def test_starts_together_end_as_alone():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
-from reference import kmeans_twin
 
 from engine.clustering.rows_array import ArrayRows
 from engine.errors import DataError, SettingError
+from tests.reference import kmeans_twin
 
 WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 15, 16, 17, 20, 24, 33]
 
@@ -208,23 +210,28 @@ def test_centroids_of_another_width_are_refused():
         ArrayRows([[1.0, 2.0]]).step([np.zeros((1, 3))])
 
 
-@pytest.mark.parametrize("name", ["_closest4", "_closest8", "_add8", "_keep_closer"])
+LOOPS = {"_closest4": "2 lines", "_closest8": "2 lines", "_set4": "1 line", "_set8": "1 line", "_add8": "1 line"}
+
+
+@pytest.mark.parametrize("name", LOOPS)
 def test_the_loops_over_rows_are_vectorised(name):
+    import numba
+
     from engine.clustering import kernels
 
-    rows = ArrayRows(make_rows(0, d=17))
-    rows.step([np.zeros((2, 17))])
-    ArrayRows(make_rows(0, d=4)).step([np.zeros((2, 4))])
-    ArrayRows(make_rows(0, d=8)).step([np.zeros((2, 8))])
-    kernel = getattr(kernels, name)
-    columns = np.zeros((20, kernels.LANES), dtype=np.float32)
-    line, nearest = columns[0].copy(), np.zeros(kernels.LANES, dtype=np.int32)
-    match name:
-        case "_add8":
-            kernel(columns, columns[0, :20].copy(), 0, line)
-        case "_keep_closer":
-            kernel(columns[1], line, nearest, np.int32(1))
-        case _:
-            kernel(columns, columns[0, :20].copy(), line, nearest, np.int32(1))
-    # A scalar loop here is ten times slower, and nothing else would show it.
-    assert any(f"<{lanes} x float>" in text for lanes in (4, 8, 16) for text in kernel.inspect_llvm().values())
+    # Compiled anew, because numba does not show the code of what it has cached.
+    loop = numba.njit(nogil=True, error_model="numpy", fastmath=kernels._MATH)(getattr(kernels, name).py_func)
+    columns = np.zeros((8, kernels.LANES), dtype=np.float32)
+    centre, line, nearest = np.zeros(8, np.float32), np.zeros(kernels.LANES, np.float32), np.zeros(256, np.int32)
+    if LOOPS[name] == "2 lines":
+        loop(columns, centre, line, nearest, np.int32(1))
+    else:
+        loop(columns, centre, 0, line)
+    # A scalar loop here is several times slower, and no result would show it.
+    (code,) = loop.inspect_llvm().values()
+    assert any(f"fmul contract nnan nsz <{lanes} x float>" in _in_one_order(code) for lanes in (4, 8, 16))
+
+
+def _in_one_order(code):
+    """LLVM's text with the flags of each operation in alphabetical order."""
+    return re.sub(r"(f\w+) ((?:(?:nnan|nsz|contract) )+)", lambda m: f"{m[1]} {' '.join(sorted(m[2].split()))} ", code)

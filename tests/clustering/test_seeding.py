@@ -87,7 +87,9 @@ def test_too_few_rows_for_random_starts_are_told():
 def test_an_even_draw_takes_one_row_from_each_stretch(n, m):
     for seed in range(20):
         index = draw_evenly(n, m, np.random.default_rng(seed))
-        assert np.floor(index * m / n).max() == m - 1
+        edges = np.arange(m + 1) * n / m
+        assert (index >= np.floor(edges[:-1])).all()
+        assert (index <= edges[1:]).all()
         assert len(set(index.tolist())) == m
 
 

@@ -5,11 +5,11 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from conftest import RowsInMemory, make_transactions
-from reference.rfm_twin import customer_rows
 
 from engine.errors import ColumnsMissingError, DataError, SettingError
 from engine.features.store import ALWAYS, FEATURES, customer_table, dictionary
+from tests.features.rows_in_memory import RowsInMemory, make_transactions
+from tests.reference.rfm_twin import customer_rows
 
 MEASURES = list(ALWAYS)
 

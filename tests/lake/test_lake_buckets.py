@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from reference.lake_xxh64 import xxh64
 
 from engine.errors import SettingError
 from engine.lake.buckets import bucket_of, buckets_for, check_buckets
+from tests.reference.lake_xxh64 import xxh64
 
 # XXH64, seed 42, of the UTF-8 text: the low 16 bits.
 VECTORS = {"1": 8592, "12345": 3415, "abc": 28902, "ñ": 8980, "00123": 36849, "": 59140}

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from reference.lake_rows import number
 
 from engine.errors import DataError
 from engine.lake.numbers import missing, to_money, why_unread
+from tests.reference.lake_rows import number
 
 INF, NAN = float("inf"), float("nan")
 

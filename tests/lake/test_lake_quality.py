@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from reference.lake_rows import read_rows
 
 from engine.errors import ColumnsMissingError, DataError, SettingError
 from engine.lake.frame import FrameSource
 from engine.lake.ingest import ingest
 from engine.lake.recipe import Recipe
 from engine.lake.table import Lake
+from tests.reference.lake_rows import read_rows
 
 GOOD = {"customer_id": "7", "timestamp": "2024-05-01", "quantity": "2", "unit_price": "1.5", "product_id": "A"}
 STRICT = {"zero_price": "reject", "negative_price": "reject", "max_reject_share": 1}

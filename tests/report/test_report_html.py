@@ -13,7 +13,6 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from report import example
 
 from engine.errors import SettingError
 from engine.lake.quality import REASONS
@@ -23,6 +22,7 @@ from engine.report.look import PALETTE, Mark, luminance
 from engine.report.numbers import MISSING, NumberFormat, decimals_for
 from engine.report.words import NAMES, TEXTS, Words
 from engine.schema import Word
+from tests.report import example
 
 CHROMIUM = Path("/usr/bin/chromium")
 CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]

@@ -1,22 +1,17 @@
-"""Data that several tests use: small, made here, with known answers."""
+"""Canonical transactions for the tests of features: made here, without any of the code that reads files."""
 
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import polars as pl
 
-# The slow twins in tests/reference are imported as `reference.NAME`.
-sys.path.insert(0, str(Path(__file__).parent))
-
 
 class RowsInMemory:
-    """Canonical transactions in buckets, without any of the code that reads files."""
+    """A source of transactions in buckets."""
 
     version = 0
 
