@@ -1,0 +1,173 @@
+"""Where k-means begins, and which rows a sample holds.
+
+Both are draws in proportion to a mass. Seeds are drawn one after the other in proportion to the squared distance from
+those before (k-means++), the best of a few trials being kept each time. Samples are drawn *systematically*: the mass
+is cut into equal pieces and one row comes from each, which varies less than independent draws and reads the rows in
+order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.clustering.rows import Centroids, IntArray
+from engine.clustering.rows_array import ArrayRows
+from engine.errors import DataError
+
+BLOCK = 2**20
+"""Rows whose mass is accumulated at a time, so that drawing from many rows needs little memory."""
+
+
+class TooFewDistinctRowsError(DataError):
+    """The rows hold fewer different points than centroids were asked for.
+
+    Attributes
+    ----------
+    found : int
+        Different rows with a weight.
+    """
+
+    def __init__(self, k: int, found: int) -> None:
+        self.found = found
+        super().__init__(
+            f"clustering.k: expected no more clusters than different rows; got k={k} for {found} different "
+            f"{'row' if found == 1 else 'rows'}. Lower clustering.k, or give the rows more features."
+        )
+
+
+def local_trials(k: int) -> int:
+    """Candidates tried for each seed: 2 + ⌊ln k⌋, as Arthur and Vassilvitskii (2007) suggest and scikit-learn does."""
+    return 2 + int(math.log(k))
+
+
+def kmeans_plus_plus(rows: ArrayRows, k: int, *, starts: int, rng: np.random.Generator) -> list[Centroids]:
+    """Draw ``starts`` sets of k seeds by greedy k-means++.
+
+    Parameters
+    ----------
+    rows : ArrayRows
+    k : int
+        Seeds in a set, 1 or more.
+    starts : int
+        Sets to draw.
+    rng : numpy.random.Generator
+        Source of chance; nothing else decides.
+
+    Returns
+    -------
+    list of (k, d) float64
+        Each seed is a row with a weight, and no two of a set are equal.
+
+    Raises
+    ------
+    TooFewDistinctRowsError
+        There are fewer than k different rows with a weight.
+
+    References
+    ----------
+    D. Arthur, S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+
+    Examples
+    --------
+    >>> rows = ArrayRows([[0.0], [0.0], [5.0]])
+    >>> seeds, = kmeans_plus_plus(rows, 2, starts=1, rng=np.random.default_rng(0))
+    >>> sorted(seeds[:, 0].tolist())
+    [0.0, 5.0]
+    """
+    from engine.clustering import kernels
+
+    weights = np.ones(rows.n) if rows.weights is None else rows.weights
+    shares = rng.random((starts, k, local_trials(k)))
+    picks = np.empty((starts, k), dtype=np.int64)
+    potentials = np.empty(starts)
+    with rows.running():
+        kernels.greedy_starts(rows.columns, weights, shares, picks, potentials)
+    if (picks < 0).any():
+        found = int((picks >= 0).sum(axis=1).max())
+        raise TooFewDistinctRowsError(k, found)
+    return [rows.take(index).astype(np.float64) for index in picks]
+
+
+def random_starts(rows: ArrayRows, k: int, *, starts: int, rng: np.random.Generator) -> list[Centroids]:
+    """Draw ``starts`` sets of k different row numbers, uniformly among rows with a weight.
+
+    Raises
+    ------
+    TooFewDistinctRowsError
+        There are fewer than k rows with a weight.
+    """
+    eligible = np.arange(rows.n) if rows.weights is None else np.flatnonzero(rows.weights > 0)
+    if len(eligible) < k:
+        raise TooFewDistinctRowsError(k, len(eligible))
+    p = None if rows.weights is None else rows.weights[eligible] / rows.weights[eligible].sum()
+    return [
+        rows.take(eligible[rng.choice(len(eligible), size=k, replace=False, p=p)]).astype(np.float64)
+        for _ in range(starts)
+    ]
+
+
+def draw_evenly(n: int, m: int, rng: np.random.Generator) -> IntArray:
+    """Draw one row number from each of m equal stretches of n rows, in ascending order.
+
+    Every row is drawn with probability m / n, for m up to n.
+
+    Examples
+    --------
+    >>> draw_evenly(100, 4, np.random.default_rng(0)).tolist()
+    [15, 31, 51, 75]
+    """
+    edges = (np.arange(m) + rng.random(m)) * (n / m)
+    return np.minimum(edges.astype(np.int64), n - 1)
+
+
+def draw_by_mass(
+    mass: Callable[[slice], NDArray[np.float64]], n: int, m: int, rng: np.random.Generator
+) -> tuple[IntArray, float]:
+    """Draw m row numbers in proportion to a mass, one from each m-th of the total; heavy rows may come repeatedly.
+
+    Parameters
+    ----------
+    mass : callable
+        Gives the mass of a slice of rows, 0 or more.
+    n : int
+        Number of rows.
+    m : int
+        Draws; row i is expected m × mass(i) / total times.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    index : (m,) int64, ascending
+        Empty when there is no mass.
+    total : float
+        The total mass.
+
+    Examples
+    --------
+    >>> masses = np.array([0.0, 3.0, 0.0, 1.0])
+    >>> index, total = draw_by_mass(lambda rows: masses[rows], 4, 4, np.random.default_rng(0))
+    >>> index.tolist(), total
+    ([1, 1, 1, 3], 4.0)
+    """
+    blocks = [slice(first, min(n, first + BLOCK)) for first in range(0, n, BLOCK)]
+    block_mass = np.array([mass(block).sum() for block in blocks])
+    total = float(block_mass.sum())
+    if not total > 0:
+        return np.empty(0, dtype=np.int64), 0.0
+    points = (np.arange(m) + rng.random(m)) * (total / m)
+    ends = np.cumsum(block_mass)
+    # The last block with a mass takes what rounding leaves beyond the total.
+    last = int(np.flatnonzero(block_mass)[-1])
+    block_of = np.minimum(np.searchsorted(ends, points, side="right"), last)
+    drawn = []
+    for number in np.unique(block_of):
+        block = blocks[number]
+        within = mass(block)
+        inside = points[block_of == number] - (ends[number] - block_mass[number])
+        place = np.searchsorted(np.cumsum(within), inside, side="right")
+        drawn.append(block.start + np.minimum(place, np.flatnonzero(within)[-1]))
+    return np.concatenate(drawn).astype(np.int64), total
