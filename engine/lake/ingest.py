@@ -11,8 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +18,12 @@ import polars as pl
 
 from engine.errors import DataError, OutputExistsError, SettingError
 from engine.lake import quality, stage
+from engine.lake.accounts import IngestReport, giant_warnings, ingest_record
 from engine.lake.buckets import buckets_for, check_buckets
-from engine.lake.columns import filled_columns
 from engine.lake.commit import Conflict, commit
 from engine.lake.recipe import Recipe
 from engine.lake.source import Source, extra_types, find_sources, plan_check
-from engine.lake.stage import Tally, Totals, Workspace
+from engine.lake.stage import Tally, Workspace
 from engine.lake.table import TABLE, Lake, reconcile
 from engine.schema import TRANSACTION, Word
 
@@ -35,66 +33,6 @@ Progress = Callable[[str, float], None]
 
 _ATTEMPTS = 20
 _SECOND_INTERRUPT_S = 0.2
-# A share of all rows, and a number of rows, from which one id is more likely a till than a person.
-_GIANT_SHARE = 0.05
-_GIANT_ROWS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class IngestReport:
-    """What an ingest did; ``to_dict()`` is the content of ``ingest.json``.
-
-    Attributes
-    ----------
-    recipe
-        Name of the recipe.
-    lake_version
-        Version of the table after the ingest.
-    buckets, customer_id_type
-        Of the lake.
-    rows_read, rows_kept, rejected
-        Rows of the new files; ``rejected`` by reason. Read = kept + rejected.
-    amount_read, amount_kept, amount_rejected
-        Their amounts as exact decimal text. Rows whose amount cannot be read are in ``rows_without_amount``.
-    customers, customers_with_sales
-        Distinct ids of the kept rows, and of those that are sales.
-    return_rows, by_volume_rows, non_product_rows
-        Kept rows of that kind.
-    first_timestamp, last_timestamp
-        Of the kept rows, ISO 8601 in UTC; None when nothing was added.
-    files
-        One record per new file.
-    skipped
-        Names of the files that the lake already holds, or that were named twice.
-    warnings
-        What the reader should look at, in English and Spanish.
-    """
-
-    recipe: str
-    lake_version: int
-    buckets: int
-    customer_id_type: str
-    rows_read: int = 0
-    rows_kept: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-    rows_without_amount: int = 0
-    amount_read: str = "0"
-    amount_kept: str = "0"
-    amount_rejected: dict[str, str] = field(default_factory=dict)
-    customers: int = 0
-    customers_with_sales: int = 0
-    return_rows: int = 0
-    by_volume_rows: int = 0
-    non_product_rows: int = 0
-    first_timestamp: str | None = None
-    last_timestamp: str | None = None
-    files: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    warnings: list[dict[str, str]] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values."""
-        return asdict(self)
 
 
 def ingest(
@@ -228,7 +166,7 @@ def _add(
     )
     _refuse_unreadable(sources, tallies, checks, recipe, space)
     stage.write_rejects(space, [source.name for source in sources], rejects)
-    record = _record(sources, tallies, totals, checks, space.token)
+    record = ingest_record(sources, tallies, totals, checks, space.token)
     say("committing", 0.0)
     schema = {"customer_id": customer_id, **TRANSACTION, **extras}
     version = commit(space, table, written, schema, record, buckets, [source.sha256 for source in sources])
@@ -248,7 +186,7 @@ def _add(
         last_timestamp=totals.last.isoformat(),
         files=record["files"],
         skipped=skipped,
-        warnings=warnings + _warnings(sums["rows_kept"], totals),
+        warnings=warnings + giant_warnings(sums["rows_kept"], totals),
         **sums,
     )
 
@@ -360,61 +298,3 @@ def _refuse_unreadable(
             f"{', '.join(source.name for source in sources)}: no row can be used ({shown}). "
             "Check data.columns and data.rules."
         )
-
-
-def _record(
-    sources: Sequence[Source],
-    tallies: Sequence[Tally],
-    totals: Totals,
-    checks: Sequence[quality.Check],
-    token: str,
-) -> dict[str, Any]:
-    """Return what the commit says of this ingest."""
-    files = []
-    reasons: dict[str, tuple[int, Decimal, int]] = {}
-    for source, tally in zip(sources, tallies, strict=True):
-        files.append(
-            {
-                "file": source.name,
-                "hash": source.sha256,
-                "encoding": None if source.text is None else source.text.encoding,
-                "rows_read": tally.rows_read,
-                "rows_kept": tally.rows_kept,
-                "rows_rejected": tally.rows_rejected,
-                "amount_kept": str(tally.amount_kept),
-            }
-        )
-        for reason, (rows, amount, without) in tally.rejected.items():
-            before = reasons.get(reason, (0, Decimal(0), 0))
-            reasons[reason] = (before[0] + rows, before[1] + amount, before[2] + without)
-    ordered = {reason: reasons[reason] for reason in quality.REASONS if reason in reasons}
-    kept = sum((tally.amount_kept for tally in tallies), Decimal(0))
-    return {
-        "token": token,
-        "rows_read": sum(tally.rows_read for tally in tallies),
-        "rows_kept": sum(tally.rows_kept for tally in tallies),
-        "rejected": {reason: rows for reason, (rows, _, _) in ordered.items()},
-        "rows_without_amount": sum(without for _, _, without in ordered.values()),
-        "amount_read": str(kept + sum((amount for _, amount, _ in ordered.values()), Decimal(0))),
-        "amount_kept": str(kept),
-        "amount_rejected": {reason: str(amount) for reason, (_, amount, _) in ordered.items()},
-        "by_volume_rows": totals.by_volume_rows,
-        "non_product_rows": totals.non_product_rows,
-        "filled": filled_columns([check.columns for check in checks]),
-        "files": files,
-    }
-
-
-def _warnings(rows: int, totals: Totals) -> list[dict[str, str]]:
-    largest = totals.largest_customer_rows
-    if largest < _GIANT_ROWS and (largest < _GIANT_SHARE * rows or totals.customers < 100):
-        return []
-    share = f"{100 * largest / rows:.1f}"
-    count, cuenta = f"{largest:,}", f"{largest:,}".replace(",", ".")
-    return [
-        Word(
-            en=f"One customer id holds {count} rows ({share} % of all): is it a walk-in or wholesale account?",
-            es=f"Un solo identificador de cliente reúne {cuenta} filas ({share.replace('.', ',')} % del total): "
-            "¿es una cuenta de mostrador o de mayorista?",
-        ).to_dict()
-    ]
