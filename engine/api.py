@@ -43,7 +43,8 @@ from engine.lake.recipe import CANONICAL, Recipe
 from engine.lake.table import Lake
 from engine.report.html import render
 from engine.report.summary import report_summary
-from engine.segments.model import Classification, SegmentModel, check_language
+from engine.schema import check_language
+from engine.segments.model import Classification, SegmentModel
 from engine.segments.naming import RuleTable
 from engine.segments.segment import describe
 

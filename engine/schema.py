@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from engine.errors import ColumnsMissingError, DataError
+from engine.errors import ColumnsMissingError, DataError, SettingError
 
 MONEY = pl.Decimal(18, 4)
 """Amounts, prices and quantities: up to 99,999,999,999,999.9999, summed exactly."""
@@ -45,12 +45,39 @@ SORT_KEYS = ("customer_id", "timestamp", "order_id")
 """Order of the rows inside a bucket."""
 
 
+LANGUAGES = ("en", "es")
+"""Every text that a reader sees exists in these."""
+
+
+def check_language(language: str) -> str:
+    """Return the language, or raise :class:`SettingError` unless it is one of :data:`LANGUAGES`.
+
+    Examples
+    --------
+    >>> check_language("es")
+    'es'
+    """
+    if language not in LANGUAGES:
+        raise SettingError.from_unknown("language", language, LANGUAGES)
+    return language
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One term in the two languages that every text for a reader exists in."""
+    """A term or a text in both languages.
+
+    Examples
+    --------
+    >>> Word("customers", "clientes").text("es")
+    'clientes'
+    """
 
     en: str
     es: str
+
+    def text(self, language: str) -> str:
+        """Return it in one language; another than :data:`LANGUAGES` raises :class:`SettingError`."""
+        return self.es if check_language(language) == "es" else self.en
 
     def to_dict(self) -> dict[str, str]:
         """Return ``{"en": ..., "es": ...}``."""

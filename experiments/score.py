@@ -24,7 +24,7 @@ def run(config: DictConfig) -> None:
     """Classify one customer, or assign a base."""
     from engine.bundle import load_bundle
     from engine.errors import SettingError
-    from engine.segments.model import check_language
+    from engine.schema import check_language
     from experiments.settings import ScoreConfig, typed
     from experiments.transactions import names_files
 

@@ -70,7 +70,7 @@ def run(config: DictConfig) -> None:
                 write_results(s, folder, config_yaml=config_yaml, name=name)
         # From here on the results stand, whatever becomes of the record of the run.
         for warning in s.verdict.warnings:
-            progress.warn(getattr(warning, c.language))
+            progress.warn(warning.text(c.language))
         print_figures(s, out)
         if tracker.where is None:
             return
@@ -134,7 +134,7 @@ def print_figures(s: Segmentation, out: Path) -> None:
     lines = [
         (say("customers", "clientes"), shown.whole(s.customers.frame.height)),
         (say("revenue", "facturación"), shown.decimal(s.customers.monetary_total)),
-        (say("segments", "segmentos"), f"{s.model.k}: {getattr(s.verdict.reason, s.settings.language)}"),
+        (say("segments", "segmentos"), f"{s.model.k}: {s.verdict.reason.text(s.settings.language)}"),
         (say("silhouette", "silueta"), shown.decimal(s.trial.silhouette, 3)),
         (
             say("top segment", "mejor segmento"),

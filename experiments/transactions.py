@@ -12,7 +12,7 @@ from engine.errors import SettingError
 from experiments.progress import Progress
 
 if TYPE_CHECKING:
-    from engine.lake.ingest import IngestReport
+    from engine.lake.accounts import IngestReport
     from engine.lake.table import Lake
 
 UNSET = (None, "", "???")

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from engine.report.charts import map_chart, profile_chart, shares_chart
 from engine.report.curves import choice_charts, trials_of
 from engine.report.look import MONEY_MEASURES, Chart, Mark, Measure, tint
-from engine.report.numbers import NumberFormat, check_language, decimals_for, known
+from engine.report.numbers import NumberFormat, decimals_for, known
 from engine.report.words import TEXTS, Words
 
 CARD_MEASURES = ("monetary", "frequency", "units", "recency_days")
@@ -52,7 +52,7 @@ def render(summary: Mapping[str, Any], language: str) -> str:
     SettingError
         The language is neither.
     """
-    say, to = Words(check_language(language)), NumberFormat(language)
+    say, to = Words(language), NumberFormat(language)
     segments = sorted(summary["segments"], key=lambda segment: int(segment["rank"]))
     marks = [Mark.of(s["segment_id"], int(s["rank"]), say.of(s["name"])) for s in segments]
     measures = {

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
-from engine.errors import SettingError
-
-LANGUAGES = ("en", "es")
+from engine.schema import check_language
 
 MISSING = "–"
 """What stands where there is no figure."""
@@ -35,19 +33,6 @@ _MONTHS = {
         *("agosto", "septiembre", "octubre", "noviembre", "diciembre"),
     ),
 }
-
-
-def check_language(language: str) -> str:
-    """Return the language, or raise :class:`SettingError` unless it is one we write.
-
-    Examples
-    --------
-    >>> check_language("es")
-    'es'
-    """
-    if language not in LANGUAGES:
-        raise SettingError.from_unknown("language", language, LANGUAGES)
-    return language
 
 
 def known(value: Number | None) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.report.numbers import check_language
-from engine.schema import Word
+from engine.schema import Word, check_language
 
 TEXTS: Mapping[str, Word] = {
     # Top of the page

@@ -11,11 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.clustering.nearest import TwoNearest, two_nearest
-from engine.errors import SettingError
 from engine.features.matrix import FeatureSpec
+from engine.schema import check_language
 from engine.segments.segment import Segment
-
-LANGUAGES = ("en", "es")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +55,12 @@ class Classification:
         """Return what a caller needs, in one language."""
         return {
             "segment_id": self.segment_id,
-            "name": getattr(self.segment.name, language),
+            "name": self.segment.name.text(language),
             "distance": self.distance,
             "margin": self.margin,
             "second_segment_id": self.second_segment_id,
-            "second_name": None if self.second is None else getattr(self.second.name, language),
-            "action": getattr(self.segment.action, language),
+            "second_name": None if self.second is None else self.second.name.text(language),
+            "action": self.segment.action.text(language),
             "window_days": self.window_days,
         }
 
@@ -124,7 +122,7 @@ class SegmentModel:
         """Return assignments that :meth:`nearest` has worked out already."""
         check_language(language)
         ids = pl.Series([segment.segment_id for segment in self.segments], dtype=pl.String)
-        names = pl.Series([getattr(segment.name, language) for segment in self.segments], dtype=pl.String)
+        names = pl.Series([segment.name.text(language) for segment in self.segments], dtype=pl.String)
         second = pl.Series(near.second).replace(-1, None)
         return pl.DataFrame(
             {
@@ -161,9 +159,3 @@ class SegmentModel:
             second=None if alone else self.segments[int(near.second[0])],
             window_days=self.window_days,
         )
-
-
-def check_language(language: str) -> None:
-    """Raise :class:`SettingError` unless the language is one that every text exists in."""
-    if language not in LANGUAGES:
-        raise SettingError.from_unknown("language", language, LANGUAGES)

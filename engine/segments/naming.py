@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from engine.errors import SettingError, SourceNotFoundError
-from engine.schema import Word
+from engine.schema import LANGUAGES, Word
 from engine.segments.indicators import Indicator, evaluate
 from engine.segments.rules import Rule, check_cover, read_keys, read_word
 
@@ -172,10 +172,10 @@ class RuleTable:
             raise SettingError(f"{self.source}.rules: expected at least one rule.")
         words = [word for one in self.words for word in (one.high, one.low)]
         _check_distinct([rule.key for rule in self.rules], where=f"{self.source}.rules, key")
-        for language in ("en", "es"):
-            names = [getattr(rule.name, language) for rule in self.rules]
+        for language in LANGUAGES:
+            names = [rule.name.text(language) for rule in self.rules]
             _check_distinct(names, where=f"{self.source}.rules, name.{language}")
-            suffixes = [getattr(word, language) for word in (*words, self.between)]
+            suffixes = [word.text(language) for word in (*words, self.between)]
             _check_distinct(suffixes, where=f"{self.source}.words and between, {language}")
             for text in (*names, *suffixes):
                 if SEPARATOR in text or text.isdigit():

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import SettingError
-from engine.schema import Word
+from engine.schema import LANGUAGES, Word
 from engine.segments.indicators import Indicator
 
 MOST_CELLS = 4_000_000
@@ -171,7 +171,7 @@ def read_word(raw: object, *, where: str) -> Word:
     >>> read_word({"en": "new", "es": "nuevos"}, where="words")
     Word(en='new', es='nuevos')
     """
-    fields = read_keys(raw, ("en", "es"), where=where)
+    fields = read_keys(raw, LANGUAGES, where=where)
     for language, text in fields.items():
         if not isinstance(text, str) or not text.strip():
             raise SettingError(f"{where}.{language}: expected a text; got {text!r}.")

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.errors import BundleError, SettingError
-from engine.schema import Word
+from engine.errors import BundleError
+from engine.schema import Word, check_language
 from engine.segments.identity import segment_ids
 from engine.segments.naming import RuleTable
 from engine.segments.profile import (
@@ -29,15 +29,6 @@ CLEAR_DEVIATIONS = 0.25
 
 CLEAR_RATIO = 1.1
 """The same for the ratio of means, upwards; downwards it is the inverse."""
-
-LABELS: Mapping[str, Word] = {
-    "monetary": Word("Revenue per customer", "Facturación por cliente"),
-    "frequency": Word("Orders per customer", "Pedidos por cliente"),
-    "units": Word("Units per customer", "Unidades por cliente"),
-    "recency_days": Word("Days since the last purchase", "Días desde la última compra"),
-    "tenure_days": Word("Days since the first purchase", "Días desde la primera compra"),
-}
-"""What the measures of every profile are called in sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +52,6 @@ class Driver:
     ratio: float
     z: float
     direction: str
-
-    def sentence(self, language: str, label: Word | None = None) -> str:
-        """Say it in one line.
-
-        Parameters
-        ----------
-        language
-            ``en`` or ``es``.
-        label
-            What to call the measure; by default that of :data:`LABELS`, else the column's name.
-
-        Examples
-        --------
-        >>> Driver("frequency", 3.24, 1.4, "high").sentence("es")
-        'Pedidos por cliente: 3,2 veces la media'
-        >>> Driver("frequency", 0.414, -1.1, "low").sentence("en")
-        'Orders per customer: 41% of the average'
-        """
-        if language not in ("en", "es"):
-            raise SettingError.from_unknown("language", language, ("en", "es"))
-        spanish = language == "es"
-        word = label or LABELS.get(self.feature) or Word(self.feature, self.feature)
-        name = word.es if spanish else word.en
-        if self.direction == "high":
-            times = f"{self.ratio:.1f}" if self.ratio < 9.95 else f"{self.ratio:.0f}"
-            said = f"{times.replace('.', ',')} veces la media" if spanish else f"{times} times the average"
-        elif 0 < self.ratio < 0.005:
-            said = "menos del 1\u00a0% de la media" if spanish else "less than 1% of the average"
-        else:
-            share = f"{100 * self.ratio:.0f}"
-            said = f"el {share}\u00a0% de la media" if spanish else f"{share}% of the average"
-        return f"{name}: {said}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes, fit for JSON."""
@@ -230,8 +189,7 @@ def describe(
     >>> table.select("name", "customers", "monetary_mean").row(0)
     ('Clientes usuarios', 2, 800.0)
     """
-    if language not in ("en", "es"):
-        raise SettingError.from_unknown("language", language, ("en", "es"))
+    check_language(language)
     k = len(centroids)
     table = profile(customers, labels, k, measures=measures)
     named = rules.name(table)
@@ -280,7 +238,7 @@ def profile_table(table: pl.DataFrame, segments: Sequence[Segment], *, language:
     first = [name for name in ("monetary", "frequency", "units") if name in measures]
     others = [name for name in measures if name not in first]
     lacking = [name for name in measures if table[f"{name}_missing"].sum() > 0]
-    names = [segment.name.es if language == "es" else segment.name.en for segment in segments]
+    names = [segment.name.text(language) for segment in segments]
     return (
         table.with_columns(
             pl.Series("segment_id", [segment.segment_id for segment in segments], dtype=pl.String),

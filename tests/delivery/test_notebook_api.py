@@ -89,7 +89,7 @@ def test_report_in_both_languages(segmentation: engine.Segmentation, tmp_path: P
     assert f'lang="{language}"' in text
     assert "My shop" in text
     for segment in segmentation.model.segments:
-        assert getattr(segment.name, language) in text
+        assert segment.name.text(language) in text
 
 
 def test_no_customer_is_named_in_report_or_bundle(tmp_path: Path) -> None:

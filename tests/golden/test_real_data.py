@@ -14,7 +14,8 @@ import yaml
 
 import engine
 from engine.features.store import CustomerTable, customer_table
-from engine.lake.ingest import IngestReport, ingest
+from engine.lake.accounts import IngestReport
+from engine.lake.ingest import ingest
 from engine.lake.recipe import Recipe
 from experiments.app import config_dir
 

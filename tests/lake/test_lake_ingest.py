@@ -24,7 +24,8 @@ from engine.errors import (
 )
 from engine.lake import ingest as module
 from engine.lake import stage
-from engine.lake.ingest import IngestReport, ingest
+from engine.lake.accounts import IngestReport
+from engine.lake.ingest import ingest
 from engine.lake.recipe import Recipe
 from engine.lake.table import ORDER, TABLE, Lake
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from engine.errors import MissingExtraError, SettingError, SourceNotFoundError
-from engine.lake.ingest import IngestReport, ingest
+from engine.lake.accounts import IngestReport
+from engine.lake.ingest import ingest
 from engine.lake.recipe import Recipe
 from engine.lake.source import find_paths
 from engine.lake.table import Lake

@@ -11,7 +11,6 @@ import yaml
 from polars.testing import assert_frame_equal
 
 from engine.errors import BundleError, ColumnsMissingError, SettingError
-from engine.schema import Word
 from engine.segments.identity import segment_ids
 from engine.segments.naming import RuleTable
 from engine.segments.profile import profile
@@ -57,7 +56,7 @@ def test_ids_are_those_of_the_centroids() -> None:
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_the_table_has_the_names_of_its_language(language: str) -> None:
     segments, table = describe(shop(), LABELS, CENTROIDS, "a1", measures=[], rules=RETAIL, language=language)
-    assert table["name"].to_list() == [getattr(segments[index].name, language) for index in (2, 0, 1)]
+    assert table["name"].to_list() == [segments[index].name.text(language) for index in (2, 0, 1)]
 
 
 def test_the_columns_of_the_table_are_in_the_published_order() -> None:
@@ -159,52 +158,9 @@ def test_a_measure_whose_mean_is_negative_drives_nothing() -> None:
     assert all(driver.feature != "net" for drivers in found for driver in drivers)
 
 
-@pytest.mark.parametrize(
-    ("feature", "english", "spanish"),
-    [
-        ("monetary", "Revenue per customer", "Facturación por cliente"),
-        ("frequency", "Orders per customer", "Pedidos por cliente"),
-        ("units", "Units per customer", "Unidades por cliente"),
-        ("recency_days", "Days since the last purchase", "Días desde la última compra"),
-        ("tenure_days", "Days since the first purchase", "Días desde la primera compra"),
-    ],
-)
-def test_a_driver_calls_its_measure_by_name(feature: str, english: str, spanish: str) -> None:
-    driver = Driver(feature, 2.26, 1.0, "high")
-    assert driver.sentence("en") == f"{english}: 2.3 times the average"
-    assert driver.sentence("es") == f"{spanish}: 2,3 veces la media"
-
-
-@pytest.mark.parametrize(
-    ("ratio", "direction", "english", "spanish"),
-    [
-        (1.14, "high", "1.1 times the average", "1,1 veces la media"),
-        (9.94, "high", "9.9 times the average", "9,9 veces la media"),
-        (9.97, "high", "10 times the average", "10 veces la media"),
-        (27.4, "high", "27 times the average", "27 veces la media"),
-        (0.29, "low", "29% of the average", "el 29\u00a0% de la media"),
-        (0.001, "low", "less than 1% of the average", "menos del 1\u00a0% de la media"),
-        (0.0, "low", "0% of the average", "el 0\u00a0% de la media"),
-    ],
-)
-def test_a_driver_says_its_ratio_in_both_languages(ratio: float, direction: str, english: str, spanish: str) -> None:
-    driver = Driver("units", ratio, 1.0 if direction == "high" else -1.0, direction)
-    assert driver.sentence("en") == f"Units per customer: {english}"
-    assert driver.sentence("es") == f"Unidades por cliente: {spanish}"
-
-
-def test_a_label_of_the_callers_replaces_the_columns_name() -> None:
-    driver = Driver("gap_cv", 2.0, 1.0, "high")
-    label = Word("Irregularity", "Irregularidad")
-    assert driver.sentence("es", label) == "Irregularidad: 2,0 veces la media"
-    assert driver.sentence("en") == "gap_cv: 2.0 times the average"
-
-
 def test_an_unknown_language_is_refused() -> None:
     with pytest.raises(SettingError, match="expected one of en, es"):
         describe(shop(), LABELS, CENTROIDS, "a1", measures=[], rules=RETAIL, language="fr")
-    with pytest.raises(SettingError, match="expected one of en, es"):
-        Driver("units", 2.0, 1.0, "high").sentence("fr")
 
 
 def test_measures_that_the_rules_need_are_asked_for_by_name() -> None:
