@@ -196,6 +196,31 @@ def compare(
     return met
 
 
+def table() -> str:
+    """Return the committed results as a Markdown table: medians over the seeds, and the worst quality."""
+    rows = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+    lines = [
+        "| data | native | cold | one start | ten starts | subsample | native: inertia | subsample: inertia |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for family in dict.fromkeys(row["family"] for row in rows):
+        of = {
+            name: [row for row in rows if (row["family"], row["contestant"]) == (family, name)]
+            for name in ("native", "sklearn", "subsample")
+        }
+
+        def median(name: str, key: str, of: dict[str, list[dict[str, Any]]] = of) -> str:
+            return f"{statistics.median(row[key] for row in of[name]):.2f} s"
+
+        worst = {name: max(row["ratio"] for row in of[name]) for name in ("native", "subsample")}
+        lines.append(
+            f"| {family} ({len(of['native'])} seeds) | {median('native', 'seconds')} "
+            f"| {median('native', 'cold_seconds')} | {median('sklearn', 'seconds')} | {median('sklearn', 'seconds_all')} "
+            f"| {median('subsample', 'seconds')} | ≤ {worst['native']:.5f} | ≤ {worst['subsample']:.5f} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Read the command line; exit code 1 says that the aim was missed."""
     parser = argparse.ArgumentParser(description="Native k-means against scikit-learn.")
@@ -208,7 +233,11 @@ def main() -> int:
     parser.add_argument("--contestant", choices=["native", "sklearn", "subsample"], help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--table", action="store_true", help="print the committed results as Markdown and stop")
     asked = parser.parse_args()
+    if asked.table:
+        print(table())
+        return 0
     if asked.contestant:
         print(json.dumps(contend(asked.contestant, asked.data, asked.k, asked.seed)))
         return 0

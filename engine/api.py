@@ -43,7 +43,7 @@ from engine.lake.recipe import CANONICAL, Recipe
 from engine.lake.table import Lake
 from engine.report.html import render
 from engine.report.summary import report_summary
-from engine.schema import check_language
+from engine.schema import Word, check_language
 from engine.segments.model import Classification, SegmentModel
 from engine.segments.naming import RuleTable
 from engine.segments.segment import describe
@@ -116,6 +116,8 @@ class Segmentation:
         Wall-clock seconds by step.
     source
         Facts of the transactions: ``lake_version``, ``notes``, ``reconciliation``.
+    peak_memory_mb
+        Largest resident memory of the process up to the end of the segmentation, in MiB.
     """
 
     model: SegmentModel
@@ -127,6 +129,20 @@ class Segmentation:
     settings: SegmentSettings
     seconds: Seconds
     source: Mapping[str, Any]
+    peak_memory_mb: float
+
+    def __repr__(self) -> str:
+        """Return one line: a notebook shows the value of a cell's last line in full."""
+        return f"<Segmentation: {self.customers.frame.height:,} customers in {self.model.k} segments>"
+
+    def _repr_html_(self) -> str:
+        """Return the profile, as notebooks show a frame."""
+        return self.profile._repr_html_()
+
+    @property
+    def warnings(self) -> list[Word]:
+        """What a reader must look at: about the choice of k, and about the dates of the data."""
+        return [*self.verdict.warnings, *self.customers.warnings()]
 
     @property
     def trial(self) -> Trial:
@@ -151,7 +167,7 @@ class Segmentation:
             "window_days": self.customers.window_days,
             "monetary_total": str(self.customers.monetary_total),
             "seconds": {step: round(value, 3) for step, value in self.seconds.items()},
-            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "peak_memory_mb": round(self.peak_memory_mb, 1),
         }
 
     def classify(self, customer: Mapping[str, Any], *, impute: bool = False) -> Classification:
@@ -269,9 +285,7 @@ def segment_customers(
     on_trial
         Called with each trial as it is done.
     """
-    check_language(settings.language)
-    rules = RuleTable.load(settings.rules)
-    ks, given = parse_k(settings.k)
+    rules, ks = check_settings(settings)
     spent: Seconds = {} if seconds is None else seconds
     with timed(spent, "clustering"):
         spec = FeatureSpec.fit(table.frame, settings.features)
@@ -288,8 +302,12 @@ def segment_customers(
             trials.append(trial)
             if on_trial is not None:
                 on_trial(trial)
-        limits = (ks[0], ks[0]) if given else (settings.min_segments, settings.max_segments)
-        verdict = choose_k(trials, min_segments=limits[0], max_segments=limits[1], min_share=settings.min_share)
+        verdict = choose_k(
+            trials,
+            min_segments=settings.min_segments,
+            max_segments=settings.max_segments,
+            min_share=settings.min_share,
+        )
         best = next(trial for trial in trials if trial.k == verdict.k)
     with timed(spent, "segments"):
         centroids = np.asarray(best.clustering.centroids, dtype=np.float64)
@@ -322,23 +340,41 @@ def segment_customers(
         settings=settings,
         seconds=spent,
         source=source,
+        peak_memory_mb=peak_memory_mb(),
     )
 
 
-def parse_k(k: int | str | range | Sequence[int]) -> tuple[list[int], bool]:
-    """Return the numbers of segments to try, ascending, and whether the user gave just one.
+def check_settings(settings: SegmentSettings) -> tuple[RuleTable, list[int]]:
+    """Return the rule table and the numbers of segments to try; raise on what can be refused before any data is read.
+
+    Raises
+    ------
+    SettingError
+        An unknown language, an impossible k, limits that exclude each other, or a rule table with a fault.
+    """
+    check_language(settings.language)
+    if settings.min_segments > settings.max_segments:
+        raise SettingError(
+            f"segments.min={settings.min_segments} is above segments.max={settings.max_segments}: no number of "
+            "segments satisfies both."
+        )
+    return RuleTable.load(settings.rules), parse_k(settings.k)
+
+
+def parse_k(k: int | str | range | Sequence[int]) -> list[int]:
+    """Return the numbers of segments to try, ascending.
 
     Examples
     --------
-    >>> parse_k(4), parse_k("3..5"), parse_k("auto")[0][-1]
-    (([4], True), ([3, 4, 5], False), 10)
+    >>> parse_k(4), parse_k("3..5"), parse_k("auto")[-1]
+    ([4], [3, 4, 5], 10)
     """
     wanted = f"clustering.k: expected a number of segments of at least 1, a range such as 3..7, or auto; got {k!r}."
     if isinstance(k, bool):
         raise SettingError(wanted)
     if isinstance(k, str):
         if k == "auto":
-            return list(range(K_RANGE[0], K_RANGE[1] + 1)), False
+            return list(range(K_RANGE[0], K_RANGE[1] + 1))
         low, dots, high = k.partition("..")
         try:
             k = range(int(low), int(high) + 1) if dots else int(low)
@@ -352,7 +388,7 @@ def parse_k(k: int | str | range | Sequence[int]) -> tuple[list[int], bool]:
         raise SettingError(wanted) from None
     if not ks or ks[0] < 1:
         raise SettingError(wanted)
-    return ks, len(ks) == 1
+    return ks
 
 
 def source_facts(source: Any) -> dict[str, Any]:

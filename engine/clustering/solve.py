@@ -40,6 +40,10 @@ FULL_BELOW_ROWS = 100_000
 SAMPLE_TOL = 0.1
 """The sample is solved to this share of ``tol``: moves are cheap there."""
 
+SAME_BASIN = 0.02
+"""Two starts are in one basin when the squared gaps between their centroids sum to at most this share of the rows'
+variance."""
+
 DISTINCT_UP_TO_ROWS = 20_000
 """Up to this many rows in memory, equal rows are made one row with a weight before solving: it takes milliseconds, and
 makes the result independent of the rows' order and of whether a row is repeated or weighted."""
@@ -79,14 +83,14 @@ class SamplePlan:
 
     rough_rows_per_cluster: int = 2048
     rough_rows_least: int = 65_536
-    rough_starts: int = 24
-    rough_moves: int = 60
-    rough_kept: int = 5
+    rough_starts: int = 64
+    rough_moves: int = 8
+    rough_kept: int = 8
     rows_per_cluster: int = 8192
     rows_least: int = 131_072
     starts: int = 3
     moves: int = 30
-    finalists: int = 4
+    finalists: int = 6
     swap_rounds: int = 3
     swaps_per_round: int = 6
     swap_moves: int = 10
@@ -123,7 +127,7 @@ def solve(
     init : {"k-means++", "random"} or sequence of (k, d) arrays
         How starts are drawn, or the starts themselves (then the solver is ``full``).
     n_init : int, optional
-        Starts, of which the best is kept. Default 10 for the full solver. The sample solver makes 24 or more.
+        Starts, of which the best is kept. Default 10 for the full solver. The sample solver makes 64 or more.
     max_iter : int
         Most moves of a start.
     tol : float
@@ -211,12 +215,14 @@ def _solve_sample(
 ) -> Solution:
     draw = SEEDINGS[init]
     few = _evenly(rows, max(plan.rough_rows_least, plan.rough_rows_per_cluster * k), rng)
-    rough = _searched(
+    rough = _thinned(
         few,
         draw(few, k, starts=plan.rough_starts, rng=rng),
-        max_iter=min(plan.rough_moves, max_iter),
+        moves=min(plan.rough_moves, max_iter),
+        kept=plan.rough_kept,
         shift_tolerance=tol * mean_variance(few),
-    )[: plan.rough_kept]
+        same=SAME_BASIN * rows.d * mean_variance(few),
+    )
     m = min(max(plan.rows_least, plan.rows_per_cluster * k), rows.n)
     sample = _sample_around(rows, rough[0].centroids, m, rng)
     asked = tol * mean_variance(sample)
@@ -227,7 +233,8 @@ def _solve_sample(
         [*(rest.centroids for rest in rough), *draw(sample, k, starts=plan.starts, rng=rng)],
         max_iter=min(plan.moves, max_iter),
         shift_tolerance=tolerance,
-    )[: plan.finalists]
+    )
+    begun = _distinct(begun, SAME_BASIN * rows.d * mean_variance(sample))[: plan.finalists]
     best, *others = _ranked(sample, _continued(sample, begun, max_iter=max_iter, shift_tolerance=tolerance))
     best = _swapped(sample, best, rng, max_iter=max_iter, shift_tolerance=tolerance, plan=plan)
 
@@ -249,6 +256,37 @@ def _solve_sample(
 def _searched(rows: Rows, starts: Sequence[Centroids], *, max_iter: int, shift_tolerance: float) -> list[Rest]:
     """Move all starts and rank them by inertia, lowest first."""
     return _ranked(rows, lloyd(rows, starts, max_iter=max_iter, shift_tolerance=shift_tolerance))
+
+
+def _thinned(
+    rows: Rows, starts: Sequence[Centroids], *, moves: int, kept: int, shift_tolerance: float, same: float
+) -> list[Rest]:
+    """Move all starts some way, give up the worse half, and so on until ``kept`` are left; lowest inertia first.
+
+    Successive halving (Jamieson and Talwalkar, AISTATS 2016): where clusters overlap, one start in many finds the best
+    basin, and a start shows early on whether it may.
+    """
+    rests = _searched(rows, starts, max_iter=moves, shift_tolerance=shift_tolerance)
+    while len(rests) > 2 * kept:
+        rests = rests[: max(2 * kept, len(rests) // 2)]
+        rests = _ranked(rows, _continued(rows, rests, max_iter=moves, shift_tolerance=shift_tolerance))
+    return _distinct(rests, same)[:kept]
+
+
+def _distinct(rests: Sequence[Rest], same: float) -> list[Rest]:
+    """Return the first rest of each basin: those whose centroids lie where an earlier one's do say nothing new.
+
+    A sample may rank two basins wrongly. If copies of its favourite crowded out the other, the exact reads of all rows
+    could not set it right.
+    """
+    found: list[Rest] = []
+    for rest in rests:
+        gaps = (
+            np.square(rest.centroids[:, np.newaxis] - other.centroids).sum(axis=2).min(axis=1).sum() for other in found
+        )
+        if all(gap > same for gap in gaps):
+            found.append(rest)
+    return found
 
 
 def _evenly(rows: Rows, m: int, rng: np.random.Generator) -> ArrayRows:

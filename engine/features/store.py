@@ -24,15 +24,22 @@ from engine.compute import map_buckets
 from engine.errors import DataError, SettingError
 from engine.features import rfm
 from engine.features.feature import Feature
-from engine.schema import SALE, require_columns
+from engine.schema import SALE, Word, require_columns
 
 log = logging.getLogger(__name__)
 
 FEATURES: dict[str, Feature] = {feature.name: feature for feature in rfm.FAMILY}
 """Every feature that can be asked for, by name."""
 
+ROWS = "__rows"
+"""Column in which each customer's number of rows travels until the table is complete."""
+
 ALWAYS = ("recency_days", "tenure_days", "frequency", "units", "monetary")
 """Computed whatever is clustered: profiles and names rest on them."""
+
+
+ODD_GAP_DAYS = 180
+"""A latest sale so many days after those of nearly all customers is more likely a slip of the pen than a sale."""
 
 
 class TransactionSource(Protocol):
@@ -54,6 +61,18 @@ class TransactionSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Amounts:
+    """A number of rows and their exact sum."""
+
+    rows: int
+    amount: Decimal
+
+    def __sub__(self, other: Amounts) -> Amounts:
+        """Return what is left when the other rows are taken out."""
+        return Amounts(self.rows - other.rows, self.amount - other.amount)
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerTable:
     """One row per customer, and the accounts that prove nobody was lost.
 
@@ -65,28 +84,73 @@ class CustomerTable:
         Rows before this moment counted (UTC).
     window_days
         Length of the period that ends at ``as_of``; ``None`` is the whole history.
-    rows
-        Sale rows that counted.
-    orders
-        Orders that counted: the sum of ``frequency`` over all customers before ``where``.
-    monetary_total
-        Exact sum of their amounts over all customers before ``where``.
     first_sale, last_sale
-        Times of the first and last sale row that counted.
+        Times of the first and last sale row inside the period.
+    row_counts
+        Sale rows that counted, for each customer of the frame.
     left_out
         Customers of the source who are not in the frame, by reason.
+    rows_left_out
+        Rows of the source that did not count, by reason: how many, and their exact amount. Together with ``rows`` and
+        ``monetary_total`` they are all rows of the source.
+    where
+        The predicate that selected customers.
     """
 
     frame: pl.DataFrame
     as_of: datetime
     window_days: int | None
-    rows: int
-    orders: int
-    monetary_total: Decimal
     first_sale: datetime
     last_sale: datetime
+    row_counts: pl.Series
     left_out: dict[str, int]
+    rows_left_out: dict[str, Amounts]
     where: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """Sale rows that counted."""
+        return int(self.row_counts.sum())
+
+    @property
+    def orders(self) -> int:
+        """Orders that counted."""
+        return int(self.frame["frequency"].sum())
+
+    @property
+    def monetary_total(self) -> Decimal:
+        """Exact sum of the amounts that counted, in ten-thousandths."""
+        # Each customer's float is the one nearest to an exact multiple of 0.0001.
+        return Decimal(int((self.frame["monetary"] * 10_000).round().cast(pl.Int64).sum())).scaleb(-4)
+
+    def warnings(self) -> list[Word]:
+        """Return what makes the dates look wrong: a lonely latest sale, a period longer than the data."""
+        found = []
+        recency = self.frame["recency_days"].sort()
+        nearly_all = recency[max(1, len(recency) // 100)] if len(recency) > 1 else recency[0]
+        gap = nearly_all - recency[0]
+        if gap > ODD_GAP_DAYS:
+            day = self.last_sale.date().isoformat()
+            found.append(
+                Word(
+                    f"The latest sale is of {day}, {gap} days after the last purchase of nearly all customers. If that "
+                    "date is wrong, correct the row or set as_of: every recency is counted from it.",
+                    f"La última venta es del {day}, {gap} días después de la última compra de casi todos los clientes. "
+                    "Si esa fecha es un error, conviene corregir la fila o fijar as_of: toda recencia se cuenta desde "
+                    "ella.",
+                )
+            )
+        covered = (self.as_of - self.first_sale).days + 1
+        if self.window_days is not None and covered < 0.9 * self.window_days:
+            found.append(
+                Word(
+                    f"The period of {self.window_days} days reaches further back than the sales, which begin on "
+                    f"{self.first_sale.date().isoformat()}: it covers {covered} days.",
+                    f"El periodo de {self.window_days} días llega más atrás que las ventas, que empiezan el "
+                    f"{self.first_sale.date().isoformat()}: abarca {covered} días.",
+                )
+            )
+        return found
 
 
 def parse_as_of(value: str | date | datetime | None, last_timestamp: datetime) -> datetime:
@@ -193,17 +257,27 @@ def select(table: CustomerTable, where: str) -> CustomerTable:
         ) from None
     require_columns(table.frame.columns, names, where=f"where={where!r}")
     try:
-        frame = table.frame.filter(condition)
+        chosen = table.frame.select(condition).to_series()
+        if chosen.dtype != pl.Boolean or chosen.len() != table.frame.height:
+            raise pl.exceptions.InvalidOperationError("it is not true or false for each customer")
     except pl.exceptions.PolarsError as error:
         raise SettingError(
             f"where: expected an SQL condition such as 'monetary > 100'; got {where!r} ({error})."
         ) from None
-    if not frame.height:
+    chosen = chosen.fill_null(False)
+    if not chosen.any():
         raise DataError(
             f"where={where!r}: none of the {table.frame.height} customers satisfies it. Widen the condition."
         )
-    left_out = {**table.left_out, "where": table.frame.height - frame.height}
-    return replace(table, frame=frame, left_out=left_out, where=where)
+    taken = replace(
+        table,
+        frame=table.frame.filter(chosen),
+        row_counts=table.row_counts.filter(chosen),
+        left_out={**table.left_out, "where": int((~chosen).sum())},
+        where=where,
+    )
+    others = Amounts(table.rows, table.monetary_total) - Amounts(taken.rows, taken.monetary_total)
+    return replace(taken, rows_left_out={**table.rows_left_out, "where": others})
 
 
 def dictionary(columns: Sequence[str]) -> str:
@@ -220,11 +294,11 @@ class _Part:
     """One bucket's contribution."""
 
     frame: pl.DataFrame
-    rows: int
-    monetary: Decimal
+    row_counts: pl.Series
     first: datetime | None
     last: datetime | None
     left_out: dict[str, int]
+    rows_left_out: dict[str, Amounts]
 
 
 def _compute(
@@ -242,20 +316,25 @@ def _compute(
         return _aggregate(source.bucket(number, reads), features, as_of, window_days)
 
     parts = list(map_buckets(one, source.buckets, workers=workers, progress=progress))
-    frame = pl.concat([part.frame for part in parts]).sort("customer_id")
+    counted = pl.concat([part.frame.with_columns(part.row_counts.alias(ROWS)) for part in parts]).sort("customer_id")
     firsts = [part.first for part in parts if part.first is not None]
     lasts = [part.last for part in parts if part.last is not None]
     reasons = sorted({reason for part in parts for reason in part.left_out})
     return CustomerTable(
-        frame=frame,
+        frame=counted.drop(ROWS),
         as_of=as_of,
         window_days=window_days,
-        rows=sum(part.rows for part in parts),
-        orders=int(frame["frequency"].sum()),
-        monetary_total=sum((part.monetary for part in parts), Decimal(0)),
         first_sale=min(firsts, default=as_of),
         last_sale=max(lasts, default=as_of),
-        left_out={reason: sum(part.left_out.get(reason, 0) for part in parts) for reason in reasons},
+        row_counts=counted[ROWS],
+        left_out={reason: sum(part.left_out[reason] for part in parts) for reason in reasons},
+        rows_left_out={
+            reason: Amounts(
+                sum(part.rows_left_out[reason].rows for part in parts),
+                sum((part.rows_left_out[reason].amount for part in parts), Decimal(0)),
+            )
+            for reason in parts[0].rows_left_out
+        },
     )
 
 
@@ -268,7 +347,7 @@ def _aggregate(rows: pl.DataFrame, features: Sequence[Feature], as_of: datetime,
     inside = sales if window_days is None else sales.filter(pl.col("timestamp") >= as_of - timedelta(days=window_days))
 
     table = inside.group_by("customer_id", maintain_order=True).agg(
-        feature.expression(as_of).alias(feature.name) for feature in features
+        *(feature.expression(as_of).alias(feature.name) for feature in features), pl.len().alias(ROWS)
     )
     whole = [feature for feature in features if feature.whole_history]
     if window_days is not None and whole:
@@ -278,8 +357,7 @@ def _aggregate(rows: pl.DataFrame, features: Sequence[Feature], as_of: datetime,
     table = table.with_columns(pl.selectors.decimal().cast(pl.Float64))
     return _Part(
         frame=table.select("customer_id", *(feature.name for feature in features)),
-        rows=inside.height,
-        monetary=Decimal(inside["amount"].sum() or 0),
+        row_counts=table[ROWS].cast(pl.Int64),
         first=inside["timestamp"].min(),  # type: ignore[arg-type]
         last=inside["timestamp"].max(),  # type: ignore[arg-type]
         left_out={
@@ -287,7 +365,16 @@ def _aggregate(rows: pl.DataFrame, features: Sequence[Feature], as_of: datetime,
             "returns_only": before - buyers,
             "no_sale_in_window": buyers - table.height,
         },
+        rows_left_out={
+            "on_or_after_as_of": _amounts(rows) - _amounts(known),
+            "returns": _amounts(known) - _amounts(sales),
+            "before_window": _amounts(sales) - _amounts(inside),
+        },
     )
+
+
+def _amounts(rows: pl.DataFrame) -> Amounts:
+    return Amounts(rows.height, Decimal(rows["amount"].sum() or 0))
 
 
 def _key(source: TransactionSource, names: Sequence[str], as_of: datetime, window_days: int | None) -> str:
@@ -301,16 +388,15 @@ def _save(table: CustomerTable, path: Path) -> None:
     facts = {
         "as_of": table.as_of.isoformat(),
         "window_days": table.window_days,
-        "rows": table.rows,
-        "orders": table.orders,
-        "monetary_total": str(table.monetary_total),
         "first_sale": table.first_sale.isoformat(),
         "last_sale": table.last_sale.isoformat(),
         "left_out": table.left_out,
+        "rows_left_out": {reason: [part.rows, str(part.amount)] for reason, part in table.rows_left_out.items()},
     }
     partial = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        table.frame.write_parquet(partial, metadata={"cartera": json.dumps(facts)})
+        counted = table.frame.with_columns(table.row_counts.alias(ROWS))
+        counted.write_parquet(partial, metadata={"cartera": json.dumps(facts)})
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -318,14 +404,16 @@ def _save(table: CustomerTable, path: Path) -> None:
 
 def _load(path: Path) -> CustomerTable:
     facts = json.loads(pl.read_parquet_metadata(path)["cartera"])
+    counted = pl.read_parquet(path)
     return CustomerTable(
-        frame=pl.read_parquet(path),
+        frame=counted.drop(ROWS),
         as_of=datetime.fromisoformat(facts["as_of"]),
         window_days=facts["window_days"],
-        rows=facts["rows"],
-        orders=facts["orders"],
-        monetary_total=Decimal(facts["monetary_total"]),
         first_sale=datetime.fromisoformat(facts["first_sale"]),
         last_sale=datetime.fromisoformat(facts["last_sale"]),
+        row_counts=counted[ROWS],
         left_out=facts["left_out"],
+        rows_left_out={
+            reason: Amounts(rows, Decimal(amount)) for reason, (rows, amount) in facts["rows_left_out"].items()
+        },
     )

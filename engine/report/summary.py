@@ -82,8 +82,16 @@ def report_summary(segmentation: Segmentation, *, name: str = "") -> dict[str, A
         ],
         "sample": _sample(s),
         "notes": list(s.source["notes"]),
+        "warnings": [warning.to_dict() for warning in s.customers.warnings()],
         "reconciliation": {
             **kept,
+            "rows_analysed": s.customers.rows,
+            "amount_analysed": str(s.customers.monetary_total),
+            "rows_left_out": {
+                reason: {"rows": part.rows, "amount": str(part.amount)}
+                for reason, part in s.customers.rows_left_out.items()
+                if part.rows
+            },
             "customers_in_lake": frame.height + sum(s.customers.left_out.values()),
             "customers_segmented": frame.height,
             "customers_left_out": {reason: count for reason, count in s.customers.left_out.items() if count},

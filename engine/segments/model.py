@@ -86,6 +86,10 @@ class SegmentModel:
     segments: tuple[Segment, ...]
     facts: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return f"<SegmentModel: {self.k} segments on {', '.join(self.spec.names)}>"
+
     @property
     def k(self) -> int:
         """Number of segments."""

@@ -65,6 +65,11 @@ def test_nobody_and_no_cent_is_lost(seed: int) -> None:
     )
     assert table.monetary_total == counted["amount"].sum()
     assert table.rows == counted.height
+    # Every row and every cent of the source is in the table or counted under one reason.
+    left = table.rows_left_out
+    assert set(left) == {"on_or_after_as_of", "returns", "before_window"}
+    assert table.rows + sum(part.rows for part in left.values()) == rows.height
+    assert table.monetary_total + sum(part.amount for part in left.values()) == rows["amount"].sum()
     assert table.frame["monetary"].sum() == pytest.approx(float(table.monetary_total), rel=1e-12)
 
 
@@ -99,6 +104,9 @@ def test_where_selects_and_counts_those_left_out() -> None:
     few = customer_table(source, where="frequency > 10 AND monetary > 1000")
     assert few.frame.equals(everybody.frame.filter((pl.col("frequency") > 10) & (pl.col("monetary") > 1000)))
     assert few.left_out["where"] == everybody.frame.height - few.frame.height
+    assert few.rows + few.rows_left_out["where"].rows == everybody.rows
+    assert few.monetary_total + few.rows_left_out["where"].amount == everybody.monetary_total
+    assert few.monetary_total == sum(Decimal(str(value)) for value in few.frame["monetary"])
 
 
 @pytest.mark.parametrize(
