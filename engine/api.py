@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ from engine.bundle import load_bundle, save_bundle
 from engine.clustering.sweep import Trial, sweep
 from engine.clustering.verdict import Verdict, choose_k
 from engine.device import peak_memory_mb
-from engine.errors import SettingError
+from engine.errors import DataError, SettingError
 from engine.features.matrix import FeatureSet, FeatureSpec
 from engine.features.sets import named_set
 from engine.features.store import ALWAYS, CustomerTable, TransactionSource, customer_table
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 
 K_RANGE = (2, 10)
 """Numbers of segments that ``k="auto"`` tries."""
+
+MOST_TRIALS = 500
+"""Numbers of segments that one run tries at most."""
 
 Seconds = dict[str, float]
 
@@ -353,6 +357,12 @@ def check_settings(settings: SegmentSettings) -> tuple[RuleTable, list[int]]:
         An unknown language, an impossible k, limits that exclude each other, or a rule table with a fault.
     """
     check_language(settings.language)
+    for name, least in (("seed", 0), ("min_segments", 1), ("max_segments", 1)):
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise SettingError(f"{name}: expected a whole number of at least {least}; got {value!r}.")
+    if not isinstance(settings.min_share, int | float) or not 0 <= settings.min_share < 1:
+        raise SettingError(f"min_share: expected a share from 0 to below 1; got {settings.min_share!r}.")
     if settings.min_segments > settings.max_segments:
         raise SettingError(
             f"segments.min={settings.min_segments} is above segments.max={settings.max_segments}: no number of "
@@ -383,11 +393,13 @@ def parse_k(k: int | str | range | Sequence[int]) -> list[int]:
     if not isinstance(k, Iterable):
         k = [k]
     try:
-        ks = sorted({operator.index(value) for value in k})
+        ks = sorted({operator.index(value) for value in islice(k, MOST_TRIALS + 1)})
     except TypeError:
         raise SettingError(wanted) from None
     if not ks or ks[0] < 1:
         raise SettingError(wanted)
+    if len(ks) > MOST_TRIALS:
+        raise SettingError(f"clustering.k: expected at most {MOST_TRIALS} numbers of segments to try; got {k!r}.")
     return ks
 
 
@@ -418,8 +430,30 @@ def _in_memory(transactions: Any, columns: Mapping[str, str]) -> TransactionSour
                 "segment: expected a Polars or pandas frame of transactions, or an open Lake; got "
                 f"{type(transactions).__name__}. Read files with `cartera ingest`, or with pl.read_csv first."
             )
-        # Column by column: the conversion of a whole pandas frame would need pyarrow.
-        frame = pl.DataFrame({str(name): frame[name].to_numpy() for name in frame.columns}, strict=False)
+        frame = _from_pandas(frame)
+    if not isinstance(columns, Mapping):
+        raise SettingError(f"columns: expected a mapping such as {{'customer_id': 'CustomerID'}}; got {columns!r}.")
     names = frame.collect_schema().names()
     mapped = {name: name for name in CANONICAL if name in names} | dict(columns)
     return FrameSource.from_frame(frame, Recipe(name="frame", columns=mapped))
+
+
+def _from_pandas(frame: pd.DataFrame) -> pl.DataFrame:
+    """Return a pandas frame as Polars', column by column: the conversion of a whole one would need pyarrow."""
+    columns = {}
+    for name in frame.columns:
+        values = frame[name]
+        if getattr(values.dtype, "tz", None) is not None:
+            values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+        try:
+            if values.dtype.kind in "iufbM":
+                columns[str(name)] = pl.Series(values.to_numpy())
+            else:
+                known = values.astype(object)
+                columns[str(name)] = pl.Series(known.where(known.notna(), None).tolist(), strict=True)
+        except (pl.exceptions.PolarsError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"column {name!r}: expected values of one kind (numbers, texts or dates) in the pandas frame; got "
+                f"{values.dtype} ({error}). Convert the column first."
+            ) from None
+    return pl.DataFrame(columns)

@@ -89,7 +89,7 @@ def load_bundle(path: Path | str) -> SegmentModel:
     raw = (folder / "manifest.json").read_bytes()
     try:
         manifest = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _damaged(folder, "manifest.json") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleError(
@@ -102,7 +102,7 @@ def load_bundle(path: Path | str) -> SegmentModel:
             f"({manifest.get('engine_version', 'unknown')})."
         )
     body = {key: value for key, value in manifest.items() if key != "digest"}
-    if manifest.get("digest") != _digest(body) or raw != _json(manifest):
+    if manifest.get("digest") != _digest(body) or not isinstance(manifest.get("files"), dict) or raw != _json(manifest):
         raise _damaged(folder, "manifest.json")
     contents: dict[str, bytes] = {}
     for name in ("spec.json", "centroids.npy", "segments.json"):
@@ -111,12 +111,23 @@ def load_bundle(path: Path | str) -> SegmentModel:
         if hashlib.sha256(content).hexdigest() != manifest["files"].get(name):
             raise _damaged(folder, name)
         contents[name] = content
-    return SegmentModel(
-        spec=FeatureSpec.from_dict(json.loads(contents["spec.json"])),
-        centroids=np.load(io.BytesIO(contents["centroids.npy"]), allow_pickle=False),
-        segments=tuple(Segment.from_dict(segment) for segment in json.loads(contents["segments.json"])),
-        facts=manifest["facts"],
-    )
+    try:
+        model = SegmentModel(
+            spec=FeatureSpec.from_dict(json.loads(contents["spec.json"])),
+            centroids=np.load(io.BytesIO(contents["centroids.npy"]), allow_pickle=False),
+            segments=tuple(Segment.from_dict(segment) for segment in json.loads(contents["segments.json"])),
+            facts=dict(manifest["facts"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BundleError(
+            f"bundle={folder}: its files do not say what a model needs ({error}). Fit it anew."
+        ) from error
+    if not model.k or model.centroids.shape != (model.k, model.spec.d) or not np.isfinite(model.centroids).all():
+        raise BundleError(
+            f"bundle={folder}: expected finite centroids of shape ({model.k}, {model.spec.d}), one for each "
+            f"segment; got shape {model.centroids.shape}. Fit it anew."
+        )
+    return model
 
 
 def _damaged(folder: Path, name: str) -> BundleError:

@@ -110,7 +110,11 @@ class MlflowTracker:
         self._run_id = ""
         with self._translated("opened"):
             if uri.startswith(SQLITE):
-                Path(uri.removeprefix(SQLITE)).absolute().parent.mkdir(parents=True, exist_ok=True)
+                database = Path(uri.removeprefix(SQLITE)).absolute()
+                if database.is_dir():
+                    # SQLAlchemy would try again and again for half a minute.
+                    raise IsADirectoryError(f"{database} is a folder")
+                database.parent.mkdir(parents=True, exist_ok=True)
             self._client = mlflow.MlflowClient(tracking_uri=uri)
             self._experiment_id = self._experiment()
 
@@ -173,7 +177,7 @@ class MlflowTracker:
             yield
         except TrackingError:
             raise
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise TrackingError(
                 f"tracking.uri={redacted(self._uri)}: cannot be {what} ({redacted(reason)}). Expected a database such "

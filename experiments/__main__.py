@@ -45,6 +45,23 @@ def is_override(argument: str) -> bool:
     return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
 
 
+def quoted(override: str) -> str:
+    """Return an override with its value in quotes where Hydra's grammar would stumble over a plain text.
+
+    Its grammar knows no letters beyond ASCII, and takes a lone comma for the end of a list.
+
+    Examples
+    --------
+    >>> quoted("data.columns.amount=Importe €"), quoted("data.decimal=,"), quoted("clustering.k=3,4")
+    ('data.columns.amount="Importe €"', 'data.decimal=","', 'clustering.k=3,4')
+    """
+    key, equals, value = override.partition("=")
+    plain = value.isascii() or "," in value or any(sign in value for sign in "\"'[]{}$\\")
+    if not equals or (plain and value not in (",", ";", "|")):
+        return override
+    return f'{key}="{value}"'
+
+
 def main() -> None:
     """Run ``cartera`` with the arguments of the process."""
     arguments = sys.argv[1:]
@@ -62,9 +79,16 @@ def main() -> None:
         hint = f" Did you mean {close[0]!r}?" if close else ""
         print(f"cartera: expected a verb ({', '.join(VERBS)}); got {verb!r}.{hint}", file=sys.stderr)
         sys.exit(2)
-    # Hydra's parser takes overrides only in one piece; users mix them with options.
     rest = arguments[1:]
-    sys.argv = [f"cartera {verb}", *(a for a in rest if not is_override(a)), *(a for a in rest if is_override(a))]
+    if "--help" in rest or "-h" in rest:
+        from experiments.app import config_dir
+        from experiments.help import verb_help
+
+        print(verb_help(verb, config_dir()))
+        return
+    # Hydra's parser takes overrides only in one piece; users mix them with options.
+    overrides = [quoted(argument) for argument in rest if is_override(argument)]
+    sys.argv = [f"cartera {verb}", *(argument for argument in rest if not is_override(argument)), *overrides]
     import_module(f"experiments.{verb}").main()
 
 

@@ -1,8 +1,4 @@
-"""What every verb shares: composing its configuration, exit codes, and the folder it writes.
-
-Exit codes: 0 done, 1 our fault, 2 the user's (a message, no traceback; Hydra's own errors too), 3 part of what was
-asked for was not done, 130 interrupted.
-"""
+"""What every verb shares: composing its configuration, running it as one job or as a sweep of jobs, and leaving."""
 
 from __future__ import annotations
 
@@ -11,25 +7,18 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from engine.errors import CarteraError
+from experiments.failures import EXIT_PARTLY, report
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-EXIT_OUR_FAULT = 1
-EXIT_USER = 2
-EXIT_PARTLY = 3
-EXIT_INTERRUPTED = 130
-
-
-class PartlyDoneError(Exception):
-    """Part of what was asked for was not done; the message says which part."""
+Task = Callable[["DictConfig"], None]
 
 
 def config_dir() -> Path:
@@ -38,49 +27,34 @@ def config_dir() -> Path:
     return installed if installed.is_dir() else installed.parent.parent / "conf"
 
 
-def verb(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+def verb(name: str) -> Callable[[Task], Callable[[], None]]:
     """Turn a function of a composed configuration into the entry point of a verb."""
 
-    def wrap(task: Callable[[DictConfig], None]) -> Callable[[], None]:
+    def wrap(task: Task) -> Callable[[], None]:
         def main() -> None:
             _log_to_stderr()
             signal.signal(signal.SIGTERM, _as_interrupt)
             # Hydra prints its own errors and exits with 1 unless this is set; then it raises.
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
             import hydra
-            from hydra.errors import HydraException
-            from omegaconf.errors import OmegaConfBaseException
 
-            failed: list[Exception] = []
-
-            @functools.wraps(task)
-            def job(config: DictConfig) -> None:
-                try:
-                    task(config)
-                except Exception as error:
-                    if is_multirun():
-                        raise
-                    # Through Hydra it would come back with a line of its own before our message.
-                    failed.append(error)
-
-            run = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(job)
+            codes: list[int] = []
+            job = _counted(name, task, codes)
             try:
-                run()
-                for error in failed:
-                    raise error
-            except (CarteraError, HydraException, OmegaConfBaseException) as error:
-                _leave(EXIT_USER, f"cartera {name}: {_message(error)}")
-            except PartlyDoneError as error:
-                _leave(EXIT_PARTLY, f"cartera {name}: {error}")
-            except KeyboardInterrupt:
-                _leave(EXIT_INTERRUPTED, f"cartera {name}: interrupted; nothing was left half-written.")
+                hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(job)()
+            except SystemExit:
+                raise
             except BrokenPipeError:
                 # The reader of our output went away (`| head`): its choice, and nobody is left to tell.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 sys.exit(0)
-            except Exception:
-                traceback.print_exc()
-                _leave(EXIT_OUR_FAULT, f"cartera {name}: this is a fault of ours; please report the lines above.")
+            except BaseException as error:  # Polars' panics are no Exceptions, and an interruption is none either
+                sys.exit(report(name, error))
+            failed = [code for code in codes if code]
+            if len(codes) > 1 and failed:
+                print(f"cartera {name}: {len(failed)} of {len(codes)} jobs failed.", file=sys.stderr)
+            if failed:
+                sys.exit(failed[0] if len(failed) == len(codes) else EXIT_PARTLY)
 
         return main
 
@@ -102,21 +76,35 @@ def is_multirun() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def _message(error: Exception) -> str:
-    from hydra.errors import OverrideParseException
+def _counted(name: str, task: Task, codes: list[int]) -> Task:
+    """Return the task such that a failure is told at once, adds its exit code, and lets further jobs run.
 
-    text = str(error).strip()
-    if isinstance(error, OverrideParseException):
-        return f"{text}\nA value with a comma, a brace or an equals sign needs quotes of its own: 'key=\"a,b\"'."
-    cause = error.__cause__
-    if cause is not None and str(cause).strip() not in text:
-        text = f"{text} ({str(cause).strip()})"
-    return text
+    Raised through Hydra it would come back with a line of Hydra's before our message, and in a sweep only the first
+    one would.
+    """
 
+    @functools.wraps(task)
+    def job(config: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
 
-def _leave(code: int, message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    sys.exit(code)
+        settings = HydraConfig.get()
+        if is_multirun() and not settings.launcher["_target_"].endswith("BasicLauncher"):
+            # In another process nobody would see the list of codes.
+            task(config)
+            return
+        try:
+            task(config)
+            codes.append(0)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            codes.append(report(name, error, job=settings.job.num if is_multirun() else None))
+            if is_multirun():
+                # Hydra made the job's folder before the job.
+                with suppress(OSError):
+                    Path(settings.runtime.output_dir).rmdir()
+
+    return job
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:

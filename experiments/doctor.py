@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.app import PartlyDoneError, config_dir, verb
+from experiments.app import config_dir, verb
+from experiments.failures import PartlyDoneError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -42,7 +42,7 @@ def run(config: DictConfig) -> None:
     print(f"customers  {table.frame.height:,}")
     print(f"orders     {table.orders:,}")
     print(f"rows       {table.rows:,} sale rows")
-    print(f"amount     {table.monetary_total}")
+    print(f"amount     {table.monetary_total:,.2f}")
     print(f"as_of      {table.as_of.date()}, window_days {table.window_days or 'all'}")
     print(f"features   {out / 'features.parquet'}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def run(config: DictConfig) -> None:
     place = Path(settings.lake) if settings.lake else out / "lake"
     rejected = ", ".join(f"{reason} {rows:,}" for reason, rows in facts["rejected"].items()) or "none"
     print(f"rows       {facts['rows_read']:,} read, {facts['rows_kept']:,} kept; rejected: {rejected}")
-    print(f"amount     {facts['amount_kept']} kept of {facts['amount_read']} read")
+    print(f"amount     {Decimal(facts['amount_kept']):,.2f} kept of {Decimal(facts['amount_read']):,.2f} read")
     print(f"customers  {facts['customers']:,}")
     print(f"files      {len(facts['files'])} added, {len(facts['skipped'])} known already")
     print(f"lake       {place}, version {read.lake.version}")

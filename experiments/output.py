@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+import psutil
 
 from engine.errors import OutputExistsError, SettingError
 from engine.files import replace_entry
@@ -40,10 +44,16 @@ def output(target: Path, verb: str, *, inputs: Sequence[Path | None] = ()) -> It
     """
     written_before = check_target(target, verb)
     for path in inputs:
-        if path is not None and path.resolve().is_relative_to(target.resolve()):
+        if path is None:
+            continue
+        if path.resolve().is_relative_to(target.resolve()):
             raise SettingError(f"out={target}: {path} lies inside it and might be replaced. Choose another out=.")
+        if path.is_dir() and target.resolve().is_relative_to(path.resolve()):
+            raise SettingError(f"out={target}: it lies inside {path}, which this run reads. Choose another out=.")
+    made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{uuid4().hex}.partial")
+    _sweep(target)
+    partial = target.with_name(f".{target.name}.{platform.node()}.{os.getpid()}.{uuid4().hex}.partial")
     partial.mkdir()
     try:
         yield partial
@@ -56,12 +66,24 @@ def output(target: Path, verb: str, *, inputs: Sequence[Path | None] = ()) -> It
             replace_entry(partial / name, target / name)
         for name in set(written_before) - set(entries):
             stale = target / name
-            if stale.is_dir():
+            if stale.is_dir() and not stale.is_symlink():
                 shutil.rmtree(stale)
             else:
                 stale.unlink(missing_ok=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        for folder in made:
+            # Folders made on the way to a result that never came: gone as long as they are empty.
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _sweep(target: Path) -> None:
+    """Remove what runs that were killed on this machine left of the same target."""
+    for left in target.parent.glob(f".{target.name}.{platform.node()}.*.partial"):
+        number = left.name.split(".")[-3]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def check_target(target: Path, verb: str) -> list[str]:
@@ -74,11 +96,12 @@ def check_target(target: Path, verb: str) -> list[str]:
     if marker.is_file():
         try:
             content = json.loads(marker.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             content = {}
-        if content.get("verb") == verb:
-            # Names only: a marker that was tampered with must not reach outside the folder.
-            return [name for name in content.get("wrote", []) if Path(name).name == name]
+        if isinstance(content, dict) and content.get("verb") == verb and isinstance(content.get("wrote"), list):
+            # What is deleted is what stands in the folder itself, so that a marker that was tampered with can name
+            # nothing outside it.
+            return [entry.name for entry in target.iterdir() if entry.name in content["wrote"]]
     elif not any(target.iterdir()):
         return []
     raise OutputExistsError(

@@ -36,6 +36,10 @@ def run(config: DictConfig) -> None:
         "lake=DIR or data.path=FILES": c.lake is not None or names_files(c.data),
     }
     given = [way for way, there in ways.items() if there]
+    if c.customer is not None or c.customers is not None:
+        for name in ("as_of", "where"):
+            if getattr(c, name) is not None:
+                raise SettingError(f"{name}: it selects among transactions, and none are read here. Leave it out.")
     if len(given) != 1:
         raise SettingError(f"expected one of {', '.join(ways)}; got {' and '.join(given) or 'none of them'}.")
     model = load_bundle(c.bundle)
@@ -65,6 +69,10 @@ def assign_base(c: Any, model: SegmentModel, out: Path) -> None:
         with progress.step("score"):
             assignments = model.assign(customers, language=c.language)
         assignments.write_parquet(folder / "assignments.parquet")
+    for name in model.spec.names:
+        missing = customers[name].null_count()
+        if missing:
+            progress.warn(f"{name}: {missing:,} of {customers.height:,} values are missing and were filled as at fit.")
     counts = assignments.group_by("segment_id", "name").len().sort("len", "segment_id", descending=[True, False])
     for segment_id, name, count in counts.iter_rows():
         print(f"{segment_id}  {count:>12,}  {count / assignments.height:>6.1%}  {name}")
@@ -85,19 +93,34 @@ def read_customers(path: Path, model: SegmentModel) -> pl.DataFrame:
     if not path.is_file():
         raise SourceNotFoundError(f"customers={path}: no such file. Expected a Parquet or CSV file of customers.")
     try:
-        frame = pl.read_csv(path) if path.suffix.lower() in (".csv", ".gz") else pl.read_parquet(path)
+        if path.suffix.lower() in (".csv", ".gz"):
+            # As text first: an id with zeros in front is no number.
+            frame = pl.read_csv(path, schema_overrides={"customer_id": pl.String}, infer_schema_length=None)
+            numbers = frame["customer_id"].cast(pl.Int64, strict=False) if "customer_id" in frame.columns else None
+            if numbers is not None and (numbers.cast(pl.String) == frame["customer_id"]).fill_null(False).all():
+                frame = frame.with_columns(numbers)
+        else:
+            frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"customers={path}: cannot be read as Parquet or CSV ({str(error).splitlines()[0]}).") from None
+        raise DataError(
+            f"customers={path}: expected a Parquet file, or UTF-8 text with commas named .csv ({_first_line(error)})."
+        ) from None
     require_columns(frame.columns, ["customer_id", *model.spec.names], where=f"customers={path}")
     if not frame.height:
         raise DataError(f"customers={path}: no customer in it.")
     ids = frame["customer_id"]
+    if not (ids.dtype.is_integer() or ids.dtype == pl.String):
+        raise DataError(f"customers={path}: customer_id should be whole numbers or text; it is {ids.dtype}.")
     if ids.null_count():
         raise DataError(f"customers={path}: customer_id is missing in {ids.null_count()} of {frame.height} rows.")
     repeated = frame.height - ids.n_unique()
     if repeated:
         raise DataError(f"customers={path}: {repeated} rows repeat a customer_id. Expected one row per customer.")
     return frame
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def compute_customers(c: Any, model: SegmentModel, folder: Path) -> pl.DataFrame:

@@ -7,22 +7,24 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.app import PartlyDoneError, out_folder, verb
+from experiments.app import out_folder, verb
+from experiments.failures import PartlyDoneError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from engine.api import Segmentation
     from engine.clustering.sweep import Trial
+    from engine.errors import TrackingError
     from engine.tracking import Tracker
+    from experiments.progress import Progress
 
 
 def run(config: DictConfig) -> None:
     """Run the main job and print the five figures that matter."""
     from omegaconf import OmegaConf
 
-    from engine.api import SegmentSettings, segment_customers, source_facts, timed
-    from engine.errors import TrackingError
+    from engine.api import SegmentSettings, check_settings, segment_customers, source_facts, timed
     from engine.features.store import customer_table
     from engine.tracking import open_tracker
     from experiments.output import check_target, output
@@ -45,41 +47,40 @@ def run(config: DictConfig) -> None:
         rules=c.segments.rules,
         language=c.language,
     )
+    # Whatever can be refused is refused before the data are read and before the run is recorded.
+    check_settings(settings)
     out = out_folder(c.out)
     check_target(out, "segment")
     progress = Progress("segment")
     seconds: dict[str, float] = {}
     name = str(c.data.get("name", "files"))
-    with open_tracker(c.tracking.uri, run_name=f"segment {name}") as tracker:
-        with output(out, "segment", inputs=input_paths(c.data, c.lake)) as folder:
-            with timed(seconds, "ingest"):
-                read = read_transactions(c.data, c.lake, folder=folder, progress=progress, language=c.language)
-            with timed(seconds, "features"), progress.step("features") as advance:
-                table = customer_table(
-                    read.lake,
-                    columns=settings.features.columns,
-                    as_of=c.as_of,
-                    window_days=c.features.window_days,
-                    where=c.where,
-                    cache=read.cache,
-                    progress=lambda done, buckets: advance(done / buckets),
-                )
+    tracker = open_tracker(c.tracking.uri, run_name=f"segment {name}")
+    with output(out, "segment", inputs=input_paths(c.data, c.lake)) as folder:
+        with timed(seconds, "ingest"):
+            read = read_transactions(c.data, c.lake, folder=folder, progress=progress, language=c.language)
+        with timed(seconds, "features"), progress.step("features") as advance:
+            table = customer_table(
+                read.lake,
+                columns=settings.features.columns,
+                as_of=c.as_of,
+                window_days=c.features.window_days,
+                where=c.where,
+                cache=read.cache,
+                progress=lambda done, buckets: advance(done / buckets),
+            )
+        with tracker:
             with progress.step("clustering"):
                 s = segment_customers(table, settings, source=source_facts(read.lake), seconds=seconds)
             with progress.step("report"):
                 write_results(s, folder, config_yaml=config_yaml, name=name)
-        # From here on the results stand, whatever becomes of the record of the run.
-        for warning in s.verdict.warnings:
-            progress.warn(warning.text(c.language))
-        print_figures(s, out)
-        if tracker.where is None:
-            return
-        try:
-            with progress.step("tracking"):
-                track(tracker, s, out)
-        except TrackingError as error:
-            raise PartlyDoneError(f"the results are complete in {out}, but not all was tracked: {error}") from error
+            untracked = track(tracker, s, folder, progress) if tracker.where else None
+    for warning in s.warnings:
+        progress.warn(warning.text(c.language))
+    print_figures(s, out)
+    if tracker.where:
         print(f"mlflow: {tracker.where}")
+    if untracked is not None:
+        raise PartlyDoneError(f"the results are complete in {out}, but not all was tracked: {untracked}")
 
 
 def write_results(s: Segmentation, folder: Path, *, config_yaml: str, name: str) -> None:
@@ -96,26 +97,34 @@ def write_results(s: Segmentation, folder: Path, *, config_yaml: str, name: str)
     (folder / "summary.json").write_text(content + "\n", encoding="utf-8")
 
 
-def track(tracker: Tracker, s: Segmentation, out: Path) -> None:
-    """Log the run, a child for each number of segments, and those files of ``out`` that hold no person."""
+def track(tracker: Tracker, s: Segmentation, folder: Path, progress: Progress) -> TrackingError | None:
+    """Log the run, a child for each number of segments, and those files of ``folder`` that hold no person.
+
+    A store that fails now is returned and not raised: the results stand, whatever becomes of the record of the run.
+    """
     import polars as pl
 
+    from engine.errors import TrackingError
     from engine.report.elbow import elbow_png
 
     shared = _params(s)
-    tracker.params({**shared, "k": s.model.k})
-    for trial in s.trials:
-        tracker.child(f"k={trial.k}", {**shared, "k": trial.k}, _metrics(trial))
-    tracker.metrics({**_metrics(s.trial), "seconds": sum(s.seconds.values())})
     centroids = pl.DataFrame(s.model.spec.inverse(s.model.centroids), schema=s.model.spec.names, orient="row")
     ids = pl.Series("segment_id", [segment.segment_id for segment in s.model.segments])
-    with tempfile.TemporaryDirectory() as scratch:
+    with progress.step("tracking"), tempfile.TemporaryDirectory() as scratch:
         centroids.insert_column(0, ids).write_csv(Path(scratch) / "centroids.csv")
         elbow_png(s.trials, s.verdict.k, Path(scratch) / "elbow.png")
-        tracker.artifacts(Path(scratch))
-    for name in ("config.yaml", "profile.csv", "summary.json", "report.html"):
-        tracker.artifacts(out / name)
-    tracker.artifacts(out / "bundle", into="bundle")
+        try:
+            tracker.params({**shared, "k": s.model.k})
+            for trial in s.trials:
+                tracker.child(f"k={trial.k}", {**shared, "k": trial.k}, _metrics(trial))
+            tracker.metrics({**_metrics(s.trial), "seconds": sum(s.seconds.values())})
+            tracker.artifacts(Path(scratch))
+            for name in ("config.yaml", "profile.csv", "summary.json", "report.html"):
+                tracker.artifacts(folder / name)
+            tracker.artifacts(folder / "bundle", into="bundle")
+        except TrackingError as error:
+            return error
+    return None
 
 
 def print_figures(s: Segmentation, out: Path) -> None:
@@ -156,6 +165,9 @@ def _params(s: Segmentation) -> dict[str, Any]:
         "seed": s.settings.seed,
         "as_of": s.customers.as_of.date().isoformat(),
         "window_days": s.customers.window_days,
+        "where": s.customers.where,
+        "segments_min": s.settings.min_segments,
+        "segments_max": s.settings.max_segments,
         "lake_version": s.source["lake_version"],
     }
 

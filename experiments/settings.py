@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -21,11 +22,12 @@ class FeaturesConfig:
     transform: str = "log"
     scale: str = "standard"
     impute: str = "median"
-    per_column: Any = field(default_factory=dict)
+    per_column: Any = None
 
     def feature_set(self) -> FeatureSet:
         """Return the columns and their treatment as the engine takes them."""
-        if not isinstance(self.per_column, dict) or not all(isinstance(v, dict) for v in self.per_column.values()):
+        exceptions = self.per_column or {}
+        if not isinstance(exceptions, dict) or not all(isinstance(value, dict) for value in exceptions.values()):
             raise SettingError(
                 "features.per_column: expected settings by column, such as {monetary: {weight: 2}}; "
                 f"got {self.per_column!r}."
@@ -35,7 +37,7 @@ class FeaturesConfig:
             transform=self.transform,
             scale=self.scale,
             impute=self.impute,
-            per_column=self.per_column,
+            per_column=exceptions,
         )
 
 
@@ -158,17 +160,23 @@ def typed(config: DictConfig, kind: type[Config]) -> Config:
     if missing:
         raise SettingError(f"{', '.join(missing)}: required; give {missing[0]}=… on the command line.")
     # The group `data` is checked by the recipe itself, which knows which of its keys are required.
-    data = OmegaConf.to_container(config.data, resolve=True) if "data" in config else None
+    data = OmegaConf.to_container(config.data, resolve=True) if OmegaConf.is_config(config.get("data")) else None
     rest = OmegaConf.masked_copy(config, [str(name) for name in config if name != "data"])
     try:
         schema = OmegaConf.structured(kind)
-        if data is not None:
+        if "data" in config:
             schema.data = None
         settings = OmegaConf.to_object(OmegaConf.merge(schema, rest))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "a setting"
         reason = str(error).strip().splitlines()[0]
         raise SettingError(f"{key}: {reason}") from None
-    if data is not None:
+    if "data" in config:
         settings.data = data  # type: ignore[union-attr]
+    for each in dataclasses.fields(kind):  # type: ignore[arg-type]
+        value = getattr(settings, each.name)
+        if value is None and (each.name == "data" or each.default_factory is not dataclasses.MISSING):
+            raise SettingError(f"{each.name}: expected a group ({each.name}=NAME) or its keys; got null.")
+        if value == "":
+            raise SettingError(f"{each.name}: expected a value, or null; got an empty text.")
     return settings  # type: ignore[return-value]

@@ -10,7 +10,7 @@ the limits of the business decide, and the verdict says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,10 @@ class Verdict:
         Whether the data themselves ask for this number. False too when only one k was tried, for then nothing was
         compared.
     reason : Word
-        Why this k, with the figures.
+        Why this k, in words for anybody.
+    evidence : Word or None
+        How sharply the inertia curve breaks, with the figures and what they mean. None when too few k were tried to
+        see.
     warnings : tuple of Word
         What a reader should know before using it.
     knee : int or None
@@ -75,6 +78,7 @@ class Verdict:
     k: int
     clear: bool
     reason: Word
+    evidence: Word | None
     warnings: tuple[Word, ...]
     knee: int | None
     knee_strength: float
@@ -87,6 +91,7 @@ class Verdict:
             "k": self.k,
             "clear": self.clear,
             "reason": self.reason.to_dict(),
+            "evidence": None if self.evidence is None else self.evidence.to_dict(),
             "warnings": [warning.to_dict() for warning in self.warnings],
             "knee": self.knee,
             "knee_strength": self.knee_strength,
@@ -221,32 +226,45 @@ def _weighed(
     if best.k == ordered[-1].k < limits[1] and not clear:
         warnings.append(words.best_at_the_end(best.k))
     if clear:
-        reason = words.clear(chosen, strengths[chosen], _width(trial))
+        reason = words.clear(chosen)
     else:
-        if breaks:
-            why = words.not_confirmed(chosen, strengths[chosen], _width(trial), best.k, _width(best))
-        else:
-            seen = {k: strength for k, strength in strengths.items() if k in eligible}
-            why = words.no_break(seen, BREAK_STRENGTH)
+        silhouette = None if best.silhouette is None else best.k
         if len(candidates) == 1:
-            how = words.HOW_ONLY
+            how, silhouette = words.HOW_ONLY, None
         elif knee is None:
-            how = words.HOW_SILHOUETTE
+            how, silhouette = words.HOW_SILHOUETTE, None
         elif chosen != knee:
             how = words.how_instead(knee, by_k[knee].smallest_share)
         else:
             how = words.HOW_BREAK if breaks else words.HOW_BEND
-        reason = words.not_clear(why, chosen, limits, how)
+        why = words.TOO_FEW if strengths.keys().isdisjoint(eligible) else words.NO_BREAK
+        if knee in breaks:
+            why = words.not_confirmed(knee)
+        inside = [one.k for one in ordered if limits[0] <= one.k <= limits[1]]
+        reason = words.not_clear(why, chosen, limits, (inside[0], inside[-1]), how, silhouette)
     return Verdict(
         k=chosen,
         clear=clear,
         reason=reason,
+        evidence=_evidence(strengths, by_k, chosen if clear else None, eligible),
         warnings=tuple(warnings),
         knee=knee,
         knee_strength=strengths.get(knee, 0.0) if knee is not None else 0.0,
         silhouette_best=best.k,
         limits=limits,
     )
+
+
+def _evidence(
+    strengths: Mapping[int, float], by_k: Mapping[int, Trial], clear: int | None, eligible: Set[int]
+) -> Word | None:
+    """Explain the break at the clear k, or else the sharpest one among the candidates."""
+    seen = [k for k in strengths if k in eligible]
+    if not seen:
+        return None
+    k = max(seen, key=lambda one: (strengths[one], -one)) if clear is None else clear
+    counts = strengths[k] >= BREAK_STRENGTH
+    return words.evidence(k, strengths[k], BREAK_STRENGTH, by_k[k].silhouette if counts else None)
 
 
 def _silhouette_agrees(trial: Trial, best: Trial, ordered: Sequence[Trial]) -> bool:
@@ -287,7 +305,7 @@ def _out_of_line(
     ]
     if outside:
         sharpest = max(outside, key=lambda trial: strengths[trial.k])
-        found.append(words.clearer_outside(sharpest.k, strengths[sharpest.k], _width(sharpest), limits))
+        found.append(words.clearer_outside(sharpest.k, limits))
     return found
 
 
@@ -306,6 +324,7 @@ def _only(trial: Trial, limits: tuple[int, int], min_share: float) -> Verdict:
         k=trial.k,
         clear=False,
         reason=words.only(trial.k),
+        evidence=None,
         warnings=tuple(warnings),
         knee=None,
         knee_strength=0.0,
@@ -321,6 +340,7 @@ def _least_degenerate(inside: Sequence[Trial], limits: tuple[int, int], min_shar
         k=trial.k,
         clear=False,
         reason=words.all_degenerate(trial.k, trial.largest_share, limits),
+        evidence=None,
         warnings=(dominated, *_small(trial, min_share)),
         knee=None,
         knee_strength=0.0,

@@ -2,71 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from engine.schema import Word
 
 _NBSP = "\N{NO-BREAK SPACE}"
+_SEEN = 0.005
+"""A weaker break would be written as 0 %."""
 
-HOW_BEND = Word("where the curve bends most", "donde más se dobla la curva")
-HOW_BREAK = Word("where the curve breaks", "donde la curva se quiebra")
+HOW_BEND = Word("where the inertia curve bends most", "donde más se dobla la curva de la inercia")
+HOW_BREAK = Word("where the inertia curve breaks", "donde se quiebra la curva de la inercia")
 HOW_ONLY = Word("the only usable number among those tried", "el único número utilizable entre los probados")
 HOW_SILHOUETTE = Word("which has the highest silhouette", "el de mayor silueta")
 
+NO_BREAK = Word(
+    "The customers shade into one another: no number of segments stands out.",
+    "Entre unos clientes y otros no hay cortes claros: ningún número de segmentos destaca.",
+)
+TOO_FEW = Word(
+    "Too few numbers of segments were tried to see whether one stands out.",
+    "Se han probado demasiado pocos números de segmentos para ver si alguno destaca.",
+)
 
-def clear(k: int, strength: float, silhouette: float) -> Word:
+
+def clear(k: int) -> Word:
     """Say that inertia and silhouette agree on k."""
     return Word(
-        f"{k} segments stand out. Up to {k}, each further segment makes the customers inside a segment much more "
-        f"alike; behind {k} that gain drops by {_en_share(strength)}. The silhouette agrees "
-        f"({_en(silhouette)}).",
-        f"Destacan {k} segmentos. Hasta {k}, cada segmento más hace mucho más parecidos entre sí a los clientes de "
-        f"un mismo segmento; a partir de {k} esa mejora cae un {_es_share(strength)}. La silueta lo confirma "
-        f"({_es(silhouette)}).",
+        f"{k} segments stand out: up to {k}, each further segment makes the customers inside a segment much more "
+        f"alike; beyond {k}, far less so. The silhouette agrees.",
+        f"Destacan {k} segmentos: hasta {k}, cada segmento más hace mucho más parecidos entre sí a los clientes de un "
+        f"mismo segmento; a partir de {k}, mucho menos. La silueta lo confirma.",
     )
 
 
-def not_clear(why: Word, k: int, limits: tuple[int, int], how: Word) -> Word:
-    """Say that the limits decide, why, and on which k."""
-    low, high = limits
-    return Word(
-        f"No number of segments stands out: {why.en}. Within the limits of {low} to {high}, {k} was taken, {how.en}.",
-        f"Ningún número de segmentos destaca: {why.es}. Dentro de los límites, de {low} a {high}, se ha tomado {k}, "
-        f"{how.es}.",
-    )
+def not_clear(
+    why: Word, k: int, limits: tuple[int, int], tried: tuple[int, int], how: Word, silhouette: int | None
+) -> Word:
+    """Say that the limits decide, why, and on which k.
 
-
-def no_break(strengths: Mapping[int, float], needed: float) -> Word:
-    """Say that the inertia curve nowhere breaks as it does where there are groups."""
-    if not strengths:
-        return Word(
-            "too few were tried to see where the gain from one more segment drops",
-            "se han probado demasiado pocos para ver dónde cae la mejora que aporta un segmento más",
+    Parameters
+    ----------
+    why, how
+        A sentence on the data, and a clause on how k was found.
+    tried
+        Fewest and most segments tried within the limits.
+    silhouette
+        What the silhouette alone would choose; None where that is no news.
+    """
+    also = Word("", "")
+    if silhouette == k:
+        also = Word(f"; the silhouette is highest at {k} too", f"; la silueta también es máxima con {k}")
+    elif silhouette is not None:
+        also = Word(f"; by silhouette alone it would be {silhouette}", f"; solo por la silueta sería {silhouette}")
+    low, high = tried
+    if tried == limits:
+        within = Word(f"Within the limits of {low} to {high}", f"Dentro de los límites, de {low} a {high}")
+    elif low == high:
+        within = Word("Within the limits", "Dentro de los límites")
+    else:
+        within = Word(
+            f"From {low} to {high}, the numbers tried within the limits",
+            f"De {low} a {high}, los números probados dentro de los límites",
         )
-    k = max(strengths, key=lambda one: (strengths[one], -one))
     return Word(
-        f"the gain from one more segment drops by {_en_share(strengths[k])} at most (behind {k}), where separate "
-        f"groups would show {_en_share(needed)} or more",
-        f"la mejora que aporta un segmento más cae como mucho un {_es_share(strengths[k])} (a partir de {k}), cuando "
-        f"con grupos separados caería un {_es_share(needed)} o más",
+        f"{why.en} {within.en}, {k} was taken, {how.en}{also.en}.",
+        f"{why.es} {within.es}, se ha tomado {k}, {how.es}{also.es}.",
     )
 
 
-def not_confirmed(k: int, strength: float, silhouette: float, best: int, best_silhouette: float) -> Word:
+def not_confirmed(k: int) -> Word:
     """Say that the curve breaks, but the silhouette does not agree."""
-    here_en, here_es = _en(silhouette), _es(silhouette)
-    if best == k:
-        return Word(
-            f"the gain from one more segment drops by {_en_share(strength)} behind {k}, but the silhouette does not "
-            f"confirm separate groups ({here_en})",
-            f"la mejora que aporta un segmento más cae un {_es_share(strength)} a partir de {k}, pero la silueta no "
-            f"confirma que haya grupos separados ({here_es})",
-        )
     return Word(
-        f"the gain from one more segment drops by {_en_share(strength)} behind {k}, but the silhouette does not "
-        f"confirm it ({here_en}; the highest is {_en(best_silhouette)}, at {best})",
-        f"la mejora que aporta un segmento más cae un {_es_share(strength)} a partir de {k}, pero la silueta no lo "
-        f"confirma ({here_es}; la mayor es {_es(best_silhouette)}, con {best})",
+        f"No number of segments stands out: the inertia curve breaks at {k}, but the silhouette does not confirm "
+        f"separate groups.",
+        f"Ningún número de segmentos destaca: la curva de la inercia se quiebra en {k}, pero la silueta no confirma "
+        f"que haya grupos separados.",
+    )
+
+
+def evidence(k: int, strength: float, needed: float, silhouette: float | None) -> Word:
+    """Explain how sharply the inertia curve breaks on logarithmic scales, and what groups would take.
+
+    Parameters
+    ----------
+    k, strength
+        Where the curve breaks, and the part of its slope lost there, 0 to 1.
+    needed
+        Least part that counts as groups.
+    silhouette
+        At k, where one was measured and the break counts.
+    """
+    if strength < _SEEN:
+        here = Word("Here it breaks nowhere", "Aquí no se quiebra en ningún punto")
+    else:
+        here = Word(
+            f"Here the sharpest break is at {k}: beyond it, the slope is {_en_share(strength)} gentler",
+            f"Aquí el quiebro más marcado está en {k}: a partir de ahí la pendiente es un {_es_share(strength)} menor",
+        )
+    beside = Word("", "")
+    if silhouette is not None:
+        beside = Word(f" The silhouette there is {_en(silhouette)}.", f" La silueta ahí es {_es(silhouette)}.")
+    return Word(
+        f"Drawn on logarithmic scales, the inertia of customers without groups falls in a straight line, and separate "
+        f"groups break that line. {here.en}; groups are spoken of from {_en_share(needed)} on.{beside.en}",
+        f"Dibujada en escalas logarítmicas, la inercia de unos clientes sin grupos baja en línea recta, y los grupos "
+        f"separados quiebran esa línea. {here.es}; se habla de grupos a partir de un {_es_share(needed)}.{beside.es}",
     )
 
 
@@ -126,14 +166,14 @@ def passed_over(ks: Sequence[int], largest_share: float) -> Word:
     )
 
 
-def clearer_outside(k: int, strength: float, silhouette: float, limits: tuple[int, int]) -> Word:
+def clearer_outside(k: int, limits: tuple[int, int]) -> Word:
     """Say that the data ask for a k that the limits exclude."""
     low, high = limits
     return Word(
-        f"The data themselves show {k} groups (the gain drops by {_en_share(strength)} behind {k}; silhouette "
-        f"{_en(silhouette)}), but the limits are {low} to {high}.",
-        f"Los datos muestran por sí mismos {k} grupos (la mejora cae un {_es_share(strength)} a partir de {k}; silueta "
-        f"{_es(silhouette)}), pero los límites van de {low} a {high}.",
+        f"The data themselves show {k} groups (the inertia curve breaks there, and the silhouette agrees), but the "
+        f"limits are {low} to {high}.",
+        f"Los datos muestran por sí mismos {k} grupos (ahí se quiebra la curva de la inercia, y la silueta lo "
+        f"confirma), pero los límites van de {low} a {high}.",
     )
 
 
@@ -161,10 +201,10 @@ def outside_limits(k: int, limits: tuple[int, int]) -> Word:
     """Say that the k which the user fixed is outside the limits."""
     low, high = limits
     return Word(
-        f"{_en_segments(k)} is outside the limits of {low} to {high} (segments.min, segments.max); it was set, so it "
-        f"was kept.",
-        f"{_es_segments(k)} queda fuera de los límites, de {low} a {high} (segments.min, segments.max); como se fijó, "
-        f"se ha mantenido.",
+        f"The number that was set, {k}, is outside the limits of {low} to {high} (segments.min, segments.max); it was "
+        f"kept.",
+        f"El número fijado, {k}, queda fuera de los límites, de {low} a {high} (segments.min, segments.max); se ha "
+        f"mantenido.",
     )
 
 

@@ -74,6 +74,8 @@ class FeatureSet:
     per_column: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not all(isinstance(name, str) for name in self.columns):
+            raise SettingError(f"features.columns: expected names of columns; got {list(self.columns)!r}.")
         if not self.columns:
             raise SettingError("features.columns: expected at least one column; got none.")
         repeated = sorted({name for name in self.columns if self.columns.count(name) > 1})

@@ -28,4 +28,6 @@ def named_set(features: str | Sequence[str] | FeatureSet) -> FeatureSet:
         if features not in SETS:
             raise SettingError.from_unknown("features", features, SETS)
         return FeatureSet(SETS[features])
+    if not isinstance(features, Sequence) or not all(isinstance(name, str) for name in features):
+        raise SettingError(f"features: expected one of {', '.join(SETS)}, or a list of columns; got {features!r}.")
     return FeatureSet(tuple(features))

@@ -10,12 +10,13 @@ import hashlib
 import inspect
 import json
 import logging
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 import polars as pl
@@ -37,6 +38,9 @@ ROWS = "__rows"
 ALWAYS = ("recency_days", "tenure_days", "frequency", "units", "monetary")
 """Computed whatever is clustered: profiles and names rest on them."""
 
+
+LONGEST_WINDOW_DAYS = 36_525
+"""A hundred years: more than any till has kept."""
 
 ODD_GAP_DAYS = 180
 """A latest sale so many days after those of nearly all customers is more likely a slip of the pen than a sale."""
@@ -163,16 +167,15 @@ def parse_as_of(value: str | date | datetime | None, last_timestamp: datetime) -
     >>> parse_as_of("2017-07-01", datetime(2018, 1, 1, tzinfo=UTC)).isoformat()
     '2017-07-01T00:00:00+00:00'
     """
-    if value is None:
-        return datetime.combine(last_timestamp.date() + timedelta(days=1), time(), UTC)
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise SettingError(f"as_of: expected a date such as 2018-01-02; got {value!r}.") from None
-    elif not isinstance(value, datetime):
-        value = datetime.combine(value, time())
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        if value is None:
+            return datetime.combine(last_timestamp.date() + timedelta(days=1), time(), UTC)
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if not isinstance(moment, datetime):
+            moment = datetime.combine(moment, time())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        raise SettingError(f"as_of: expected a date such as 2018-01-02; got {value!r}.") from None
 
 
 def customer_table(
@@ -213,17 +216,12 @@ def customer_table(
     for name in columns:
         if name not in FEATURES:
             raise SettingError.from_unknown("features.columns", name, FEATURES)
-    if window_days is not None and (not isinstance(window_days, int) or window_days < 1):
-        raise SettingError(
-            f"features.window_days: expected a whole number of days of at least 1, or null; got {window_days!r}."
-        )
+    window_days = _checked_window(window_days)
     wanted = tuple(dict.fromkeys([*ALWAYS, *columns]))
     moment = parse_as_of(as_of, source.last_timestamp())
     kept = cache / f"features-{_key(source, wanted, moment, window_days)}.parquet" if cache else None
-    if kept is not None and kept.exists():
-        log.debug("customer table from cache: %s", kept)
-        table = _load(kept)
-    else:
+    table = _load(kept) if kept is not None and kept.exists() else None
+    if table is None:
         table = _compute(source, wanted, moment, window_days, workers, progress)
         if kept is not None:
             _save(table, kept)
@@ -234,6 +232,20 @@ def customer_table(
             f"{source.last_timestamp().date()}. Set as_of or features.window_days."
         )
     return table if where is None else select(table, where)
+
+
+def _checked_window(window_days: Any) -> int | None:
+    if window_days is None:
+        return None
+    try:
+        if isinstance(window_days, bool) or not 1 <= operator.index(window_days) <= LONGEST_WINDOW_DAYS:
+            raise TypeError
+    except TypeError:
+        raise SettingError(
+            f"features.window_days: expected a whole number of days from 1 to {LONGEST_WINDOW_DAYS}, or null; got "
+            f"{window_days!r}."
+        ) from None
+    return operator.index(window_days)
 
 
 def select(table: CustomerTable, where: str) -> CustomerTable:
@@ -249,12 +261,19 @@ def select(table: CustomerTable, where: str) -> CustomerTable:
         No customer satisfies it.
     """
     try:
+        if not isinstance(where, str):
+            raise pl.exceptions.SQLInterfaceError("it is no text")
         condition = pl.sql_expr(where)
         names = condition.meta.root_names()
     except (pl.exceptions.SQLSyntaxError, pl.exceptions.SQLInterfaceError) as error:
         raise SettingError(
             f"where: expected an SQL condition such as 'monetary > 100'; got {where!r} ({error})."
         ) from None
+    if "customer_id" in names:
+        raise SettingError(
+            "where: customer_id cannot be used: the condition is kept with the model and shown in the report, and ids "
+            "of persons are in neither. Select customers by what they do, or take their transactions out of the data."
+        )
     require_columns(table.frame.columns, names, where=f"where={where!r}")
     try:
         chosen = table.frame.select(condition).to_series()
@@ -402,9 +421,14 @@ def _save(table: CustomerTable, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _load(path: Path) -> CustomerTable:
-    facts = json.loads(pl.read_parquet_metadata(path)["cartera"])
-    counted = pl.read_parquet(path)
+def _load(path: Path) -> CustomerTable | None:
+    """Return the table, or ``None`` where the file cannot be read: it is a cache, and the lake has the truth."""
+    try:
+        facts = json.loads(pl.read_parquet_metadata(path)["cartera"])
+        counted = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError, ValueError, KeyError) as error:
+        log.warning("%s cannot be read (%s); computing the customer table again", path, error)
+        return None
     return CustomerTable(
         frame=counted.drop(ROWS),
         as_of=datetime.fromisoformat(facts["as_of"]),

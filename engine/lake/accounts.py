@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from engine.lake import quality
-from engine.lake.columns import filled_columns
+from engine.lake.columns import filled_columns, unmapped_beside_price
 from engine.lake.source import Source
 from engine.lake.stage import Tally, Totals
 from engine.schema import Word
@@ -50,6 +50,8 @@ class IngestReport:
         Names of the files that the lake already holds, or that were named twice.
     warnings
         What the reader should look at, in English and Spanish.
+    lake
+        The same accounts of the whole lake, all its ingests together: ``Lake.reconciliation()``.
     """
 
     recipe: str
@@ -73,6 +75,7 @@ class IngestReport:
     files: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     warnings: list[dict[str, str]] = field(default_factory=list)
+    lake: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -105,6 +108,7 @@ def ingest_record(
             before = reasons.get(reason, (0, Decimal(0), 0))
             reasons[reason] = (before[0] + rows, before[1] + amount, before[2] + without)
     ordered = {reason: reasons[reason] for reason in quality.REASONS if reason in reasons}
+    resolved = [check.columns for check in checks]
     kept = sum((tally.amount_kept for tally in tallies), Decimal(0))
     return {
         "token": token,
@@ -117,7 +121,9 @@ def ingest_record(
         "amount_rejected": {reason: str(amount) for reason, (_, amount, _) in ordered.items()},
         "by_volume_rows": totals.by_volume_rows,
         "non_product_rows": totals.non_product_rows,
-        "filled": filled_columns([check.columns for check in checks]),
+        "filled": filled_columns(resolved),
+        "price_only": unmapped_beside_price([list(source.columns) for source in sources], resolved),
+        "currencies": sorted({sign for check in checks for sign in check.currencies}),
         "files": files,
     }
 

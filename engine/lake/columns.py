@@ -61,6 +61,25 @@ def unknown_extras(columns: Mapping[str, str]) -> list[str]:
     return [name for name in columns if name not in RESERVED]
 
 
+def unmapped_beside_price(
+    available: Sequence[Sequence[str]], resolved: Sequence[Mapping[str, str]]
+) -> list[str] | None:
+    """Return the columns mapped to nothing of the sources whose unit price alone is the amount; None without any.
+
+    Examples
+    --------
+    >>> unmapped_beside_price([["id", "price", "Qty"]], [{"customer_id": "id", "unit_price": "price"}])
+    ['Qty']
+    """
+    found: dict[str, None] = {}
+    any_source = False
+    for names, columns in zip(available, resolved, strict=True):
+        if "quantity" not in columns and "amount" not in columns:
+            any_source = True
+            found.update(dict.fromkeys(name for name in names if name not in columns.values()))
+    return list(found) if any_source else None
+
+
 def filled_columns(resolved: Sequence[Mapping[str, str]]) -> list[str]:
     """Return the optional columns that some source does not have, so that the lake filled them in."""
     return [name for name in OPTIONAL if any(name not in columns for columns in resolved)]

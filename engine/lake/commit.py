@@ -11,7 +11,7 @@ import polars as pl
 
 from engine.errors import DataError
 from engine.lake.stage import SortedFile, Workspace
-from engine.lake.table import COMMIT_KEY, TABLE, settings_text
+from engine.lake.table import COMMIT_KEY, REJECTS, TABLE, settings_text
 
 
 class Conflict(Exception):  # noqa: N818  a turn of events that ingest answers, not an error
@@ -27,12 +27,12 @@ def commit(
     buckets: int,
     hashes: Sequence[str],
 ) -> int:
-    """Move the files into the table's folder and add them in one commit.
+    """Move the files into the table's folder, and the rejected rows beside it, and add the files in one commit.
 
     Parameters
     ----------
     space
-        The ingest's working folder, which knows its lake.
+        The ingest's working folder, which knows its lake and its rejected rows.
     table
         The ``DeltaTable`` as it was when the ingest began, None where there was none.
     written, schema
@@ -68,6 +68,12 @@ def commit(
     adds = []
     committed = False
     try:
+        if space.rejects.exists():
+            # Before the commit: a version never lacks the rows that it says were rejected.
+            evidence = space.lake / REJECTS / f"{space.token}.parquet"
+            evidence.parent.mkdir(exist_ok=True)
+            space.rejects.rename(evidence)
+            moved.append(evidence)
         for file in written:
             target = root / f"bucket={file.bucket}" / file.path.name
             target.parent.mkdir(parents=True, exist_ok=True)

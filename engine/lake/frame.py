@@ -15,12 +15,18 @@ import polars as pl
 
 from engine.errors import DataError
 from engine.lake import dates, quality
-from engine.lake.columns import extra_type, filled_columns, resolve_columns, unknown_extras
+from engine.lake.columns import (
+    extra_type,
+    filled_columns,
+    resolve_columns,
+    unknown_extras,
+    unmapped_beside_price,
+)
+from engine.lake.notes import reader_notes
 from engine.lake.quality import RAW, REASON, Check, check_rows
 from engine.lake.recipe import Recipe
 from engine.lake.source import read_products
-from engine.lake.stage import REJECTS_SCHEMA
-from engine.lake.table import ORDER, reader_notes, reconcile
+from engine.lake.table import ORDER, REJECTS_SCHEMA, reconcile
 from engine.lake.text import ROW
 from engine.schema import TRANSACTION, require_columns
 
@@ -90,7 +96,7 @@ class FrameSource:
             checked = checked.with_columns(reason.alias(REASON))
         bad = checked[REASON].is_not_null()
         rejected = checked.filter(bad)
-        record = _record(checked.filter(~bad), rejected, check)
+        record = _record(checked.filter(~bad), rejected, check, batch.columns)
         _refuse(rejected, record, rule, check.columns)
         data = checked.filter(~bad)
         ids = data["customer_id"].cast(pl.Int64, strict=False)
@@ -155,7 +161,7 @@ def _check(batch: pl.DataFrame, recipe: Recipe) -> Check:
     return Check(columns, extras, recipe.decimal, formats, recipe.rules, products)
 
 
-def _record(kept: pl.DataFrame, rejected: pl.DataFrame, check: Check) -> dict[str, Any]:
+def _record(kept: pl.DataFrame, rejected: pl.DataFrame, check: Check, available: list[str]) -> dict[str, Any]:
     """Return the same figures that a commit of the lake records."""
     amount_kept = _sum(kept)
     reasons = {
@@ -174,6 +180,8 @@ def _record(kept: pl.DataFrame, rejected: pl.DataFrame, check: Check) -> dict[st
         "by_volume_rows": int(kept["by_volume"].sum()),
         "non_product_rows": kept.height - int(kept["is_product"].sum()),
         "filled": filled_columns([check.columns]),
+        "price_only": unmapped_beside_price([available], [check.columns]),
+        "currencies": sorted(check.currencies),
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from engine.errors import DataError, OutputExistsError, SettingError
-from engine.lake import quality, stage
+from engine.lake import notes, quality, stage
 from engine.lake.accounts import IngestReport, giant_warnings, ingest_record
 from engine.lake.buckets import buckets_for, check_buckets
 from engine.lake.commit import Conflict, commit
@@ -52,7 +52,8 @@ def ingest(
     lake
         The lake's folder.
     rejects
-        Where to write the rejected rows (Parquet: file, row, reason, raw).
+        Where to write the rejected rows of the whole lake, those of earlier ingests too (Parquet: file, row, reason,
+        raw): a second run over known files leaves the same evidence as the first.
     buckets
         Number of buckets of a new lake, a power of two; chosen from the number of rows by default.
     progress
@@ -103,7 +104,7 @@ def _attempt(
     say: Progress,
 ) -> IngestReport:
     table, lake = _open(folder)
-    new, skipped, warnings = _split(sources, table)
+    new, skipped, warnings = _split(sources, lake, table)
     if lake is not None and buckets not in (None, lake.buckets):
         raise SettingError(f"data.buckets: the lake has {lake.buckets} buckets, not {buckets}. Leave it out.")
     count = lake.buckets if lake else buckets or buckets_for(sum(source.estimated_rows for source in new))
@@ -112,7 +113,7 @@ def _attempt(
     try:
         with Workspace(folder) as space:
             if lake is not None and not new:
-                stage.write_rejects(space, [], rejects)
+                _write_rejects(lake, rejects, space.token)
                 return IngestReport(
                     recipe=recipe.name,
                     lake_version=lake.version,
@@ -120,6 +121,7 @@ def _attempt(
                     customer_id_type=str(lake.customer_id_dtype),
                     skipped=skipped,
                     warnings=warnings,
+                    lake=lake.reconciliation(),
                 )
             try:
                 return _add(recipe, new, skipped, warnings, lake, table, space, rejects, count, say)
@@ -165,13 +167,17 @@ def _add(
         done=lambda part: say("sorting the buckets", part),
     )
     _refuse_unreadable(sources, tallies, checks, recipe, space)
-    stage.write_rejects(space, [source.name for source in sources], rejects)
+    stage.gather_rejects(space, [source.name for source in sources])
+    rejects.parent.mkdir(parents=True, exist_ok=True)
     record = ingest_record(sources, tallies, totals, checks, space.token)
     say("committing", 0.0)
     schema = {"customer_id": customer_id, **TRANSACTION, **extras}
     version = commit(space, table, written, schema, record, buckets, [source.sha256 for source in sources])
+    after = Lake.open(space.lake)
+    _write_rejects(after, rejects, space.token)
     say("committing", 1.0)
     sums = reconcile([record])
+    said = [*notes.price_only_notes([record]), *notes.currency_notes(after.ingests)]
     return IngestReport(
         recipe=recipe.name,
         lake_version=version,
@@ -186,7 +192,8 @@ def _add(
         last_timestamp=totals.last.isoformat(),
         files=record["files"],
         skipped=skipped,
-        warnings=warnings + giant_warnings(sums["rows_kept"], totals),
+        warnings=[*warnings, *(word.to_dict() for word in said), *giant_warnings(sums["rows_kept"], totals)],
+        lake=after.reconciliation(),
         **sums,
     )
 
@@ -216,7 +223,19 @@ def _open(folder: Path) -> tuple[Any, Lake | None]:
     return table, Lake.from_table(folder, table)
 
 
-def _split(sources: Sequence[Source], table: Any) -> tuple[list[Source], list[str], list[dict[str, str]]]:
+def _write_rejects(lake: Lake, target: Path, token: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{token}")
+    try:
+        lake.scan_rejects().sink_parquet(part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _split(
+    sources: Sequence[Source], lake: Lake | None, table: Any
+) -> tuple[list[Source], list[str], list[dict[str, str]]]:
     """Part the sources that are new from those that the lake holds or that were named twice."""
     new: dict[str, Source] = {}
     skipped: list[str] = []
@@ -235,6 +254,12 @@ def _split(sources: Sequence[Source], table: Any) -> tuple[list[Source], list[st
             )
         else:
             new[source.sha256] = source
+    held: dict[str, int] = {}
+    for record in () if lake is None else lake.ingests:
+        for file in record["files"]:
+            held[file["file"]] = held.get(file["file"], 0) + file["rows_kept"]
+    again = dict.fromkeys(source.name for source in new.values() if source.name in held)
+    warnings += [notes.same_name_note(name, held[name]).to_dict() for name in again]
     return list(new.values()), skipped, warnings
 
 

@@ -16,9 +16,11 @@ TOO_LARGE = "number_too_large"
 
 _LIMIT = 1e14
 _SPACES = r"[\s\u00a0\u202f]"
+_CURRENCY = r"(?:[€$£¥]|EUR|USD|GBP)"
+_SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
 
 
-def to_money(values: pl.Series, decimal: str) -> pl.Series:
+def to_money(values: pl.Series, decimal: str, *, currencies: set[str] | None = None) -> pl.Series:
     """Return the values as Decimal(18, 4), rounded to the fourth place; what cannot be read becomes null.
 
     Parameters
@@ -28,12 +30,20 @@ def to_money(values: pl.Series, decimal: str) -> pl.Series:
     decimal
         ``.`` or ``,``: how text writes the decimal sign. The other one, a space or an apostrophe may separate
         groups of three digits.
+    currencies
+        Takes the currency signs that occur; text may then carry one sign (€ $ £ ¥) or code (EUR, USD, GBP) before or
+        after the number. Without it such text is no number.
 
     Examples
     --------
     >>> import polars as pl
     >>> to_money(pl.Series(["1.299,99", "12,5", "abc"]), ",").to_list()
     [Decimal('1299.9900'), Decimal('12.5000'), None]
+    >>> seen = set()
+    >>> to_money(pl.Series(["12,50 €", "EUR 3", "5 € 5"]), ",", currencies=seen).to_list()
+    [Decimal('12.5000'), Decimal('3.0000'), None]
+    >>> seen
+    {'€'}
     """
     dtype = values.dtype
     if dtype == pl.String:
@@ -41,7 +51,11 @@ def to_money(values: pl.Series, decimal: str) -> pl.Series:
         money = plain.cast(MONEY, strict=False)
         unread = money.is_null() & values.is_not_null()
         if unread.any():
-            cleaned = _clean(values.filter(unread), decimal).cast(MONEY, strict=False)
+            left = values.filter(unread)
+            cleaned = _clean(left, decimal, currencies is not None).cast(MONEY, strict=False)
+            if currencies is not None:
+                signs = left.filter(cleaned.is_not_null()).str.extract(f"({_CURRENCY})").unique().drop_nulls()
+                currencies.update(_SIGNS.get(sign, sign) for sign in signs)
             money = money.scatter(unread.arg_true(), cleaned)
         return money
     if dtype.is_float():
@@ -62,7 +76,7 @@ def missing(values: pl.Series) -> pl.Series:
     return values.is_null()
 
 
-def why_unread(values: pl.Series, decimal: str) -> pl.Series:
+def why_unread(values: pl.Series, decimal: str, *, currency: bool = False) -> pl.Series:
     """Return the reason for each value that ``to_money`` could not read.
 
     Examples
@@ -72,7 +86,7 @@ def why_unread(values: pl.Series, decimal: str) -> pl.Series:
     ['not_a_number', 'infinite_number', 'number_too_large']
     """
     as_float = (
-        _clean(values, decimal).cast(pl.Float64, strict=False)
+        _clean(values, decimal, currency).cast(pl.Float64, strict=False)
         if values.dtype == pl.String
         else values.cast(pl.Float64, strict=False)
     )
@@ -92,12 +106,16 @@ def _comma_to_point(values: pl.Series) -> pl.Series:
     )["x"]
 
 
-def _clean(values: pl.Series, decimal: str) -> pl.Series:
-    """Drop the outer space and the separators of well-formed groups of three; write a decimal point."""
+def _clean(values: pl.Series, decimal: str, currency: bool) -> pl.Series:
+    """Drop the outer space, the currency and the separators of well-formed groups of three; write a decimal point."""
     point, group = (r"\.", ",") if decimal == "." else (",", r"\.")
     grouped = rf"^[+-]?\d{{1,3}}([{group}'’\s\u00a0\u202f]\d{{3}})+({point}\d*)?$"
     plain = rf"^[+-]?(\d+({point}\d*)?|{point}\d+)([eE][+-]?\d+)?$"
     text = pl.col("x").str.strip_chars()
+    if currency:
+        before, after = rf"^([+-]?)\s*{_CURRENCY}\s*", rf"\s*{_CURRENCY}$"
+        leads = text.str.contains(before)
+        text = pl.when(leads).then(text.str.replace(before, "${1}")).otherwise(text.str.replace(after, ""))
     bare: pl.Expr = (
         pl.when(text.str.contains(grouped))
         .then(text.str.replace_all(rf"[{group}'’]|{_SPACES}", ""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -47,6 +47,8 @@ FORMAT_REASONS = ("ragged_row", "not_a_date", numbers.NOT_A_NUMBER)
 """Reasons that speak of how a file is written rather than of the row."""
 
 _MONEY_COLUMNS = ("quantity", "unit_price", "amount")
+# A quantity with a currency sign is a price in the wrong column.
+_CURRENCY_COLUMNS = ("unit_price", "amount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Check:
         A frame with ``product_id`` and the columns that ``rules.by_volume_where`` uses, or None.
     short
         Numbers of the records with too few fields, or None.
+    currencies
+        Takes the currency signs that :func:`check_rows` meets, whatever the order of the batches.
     """
 
     columns: Mapping[str, str]
@@ -76,6 +80,7 @@ class Check:
     rules: Rules
     products: pl.DataFrame | None = None
     short: pl.Series | None = None
+    currencies: set[str] = field(default_factory=set)
 
 
 def staged_schema(extras: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
@@ -183,7 +188,9 @@ def _typed(batch: pl.DataFrame, check: Check) -> pl.DataFrame:
         elif name == "timestamp":
             read = dates.to_timestamp(values, list(check.date_formats))
         elif name in _MONEY_COLUMNS:
-            read = numbers.to_money(values, check.decimal)
+            read = numbers.to_money(
+                values, check.decimal, currencies=check.currencies if name in _CURRENCY_COLUMNS else None
+            )
         elif name == "kind":
             read = _kind(values, check.rules)
         else:
@@ -349,7 +356,8 @@ def _number_reasons(reason: pl.Series, batch: pl.DataFrame, unread: Mapping[str,
         why = pl.Series([None], dtype=pl.String).new_from_index(0, batch.height)
         if rows.any():
             values = batch[check.columns[name]].filter(rows)
-            why = why.scatter(rows.arg_true(), numbers.why_unread(values, check.decimal))
+            found = numbers.why_unread(values, check.decimal, currency=name in _CURRENCY_COLUMNS)
+            why = why.scatter(rows.arg_true(), found)
         whys.append(why)
     for wanted in (numbers.TOO_LARGE, numbers.INFINITE, numbers.NOT_A_NUMBER):
         for why in whys:

@@ -222,8 +222,11 @@ def _expand(pattern: str) -> list[Path]:
         if not files:
             raise SourceNotFoundError(f"data.path={pattern}: no file matches. Quote a glob for the shell.")
         return files
-    near = sorted(p.name for p in path.parent.iterdir())[:5] if path.parent.is_dir() else []
-    there = f" The folder holds {', '.join(near)}." if near else f" There is no folder {path.parent} either."
+    if path.parent.is_dir():
+        near = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))[:5]
+        there = f" The folder holds {', '.join(near)}." if near else f" The folder {path.parent} holds no visible file."
+    else:
+        there = f" There is no folder {path.parent} either."
     raise SourceNotFoundError(f"data.path={pattern}: no such file.{there}")
 
 

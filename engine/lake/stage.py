@@ -42,7 +42,6 @@ from engine.schema import SALE, TRANSACTION
 
 log = logging.getLogger(__name__)
 
-REJECTS_SCHEMA = pl.Schema({"file": pl.String, "row": pl.Int64, "reason": pl.String, "raw": pl.String})
 _PREFIX = ".staging"
 # Sources that one streaming query reads: few enough for the limit on open files.
 _SOURCES_AT_ONCE = 16
@@ -63,6 +62,7 @@ class Workspace:
         self.staged = self.path / "staged"
         self.sorted = self.path / "sorted"
         self.duplicates = self.path / "duplicates"
+        self.rejects = self.path / "rejects.parquet"
 
     def __enter__(self) -> Workspace:
         _sweep(self.lake)
@@ -281,11 +281,9 @@ def sort_buckets(
     return written, totals
 
 
-def write_rejects(space: Workspace, names: Sequence[str], target: Path) -> None:
-    """Write the rejected rows: file, row (1 for the first after the header), reason, source row as JSON."""
+def gather_rejects(space: Workspace, names: Sequence[str]) -> None:
+    """Write the rejected rows, if any, to ``space.rejects``: file, row (from 1), reason, source row as JSON."""
     files = space.bucket_files(REJECTS_BUCKET) + sorted(space.duplicates.glob("*.parquet"))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{space.token}")
     if files:
         numbers = dict(enumerate(names))
         pl.scan_parquet(files, hive_partitioning=False).select(
@@ -293,10 +291,7 @@ def write_rejects(space: Workspace, names: Sequence[str], target: Path) -> None:
             pl.col(ROW).alias("row"),
             pl.col(REASON).alias("reason"),
             pl.col(RAW).alias("raw"),
-        ).sink_parquet(part)
-    else:
-        pl.DataFrame(schema=REJECTS_SCHEMA).write_parquet(part)
-    part.replace(target)
+        ).sink_parquet(space.rejects)
 
 
 def reject_examples(space: Workspace, file: int, check: Check, count: int = 3) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -15,9 +16,15 @@ import polars as pl
 
 from engine.errors import DataError, SourceNotFoundError
 from engine.lake.buckets import HASH_NAME, HASH_SEED, bucket_of
-from engine.schema import SORT_KEYS, TRANSACTION, Word, require_columns
+from engine.lake.notes import reader_notes
+from engine.schema import SORT_KEYS, TRANSACTION, require_columns
+
+log = logging.getLogger(__name__)
 
 TABLE = "transactions"
+REJECTS = "rejects"
+"""Folder of the lake with the rejected rows, one Parquet file per ingest, named by the ingest's token."""
+REJECTS_SCHEMA = pl.Schema({"file": pl.String, "row": pl.Int64, "reason": pl.String, "raw": pl.String})
 FILE_MARK = "sorted-"
 """Beginning of the names of files that this engine wrote: bucketed and sorted."""
 COMMIT_KEY = "cartera"
@@ -187,6 +194,11 @@ class Lake:
             name: dtype for name, dtype in self._schema.items() if name != "customer_id" and name not in TRANSACTION
         }
 
+    @property
+    def ingests(self) -> list[dict[str, Any]]:
+        """The records of the ingests that made the lake, oldest first."""
+        return list(self._ingests)
+
     def last_timestamp(self) -> datetime:
         """Return the time of the last row, in UTC.
 
@@ -232,6 +244,27 @@ class Lake:
             },
         )
 
+    def scan_rejects(self) -> pl.LazyFrame:
+        """Return the rejected rows of all ingests, not read yet; see :meth:`rejects`."""
+        files = [self.path / REJECTS / f"{ingest['token']}.parquet" for ingest in self._ingests if ingest["rejected"]]
+        # Only tokens of commits count: a file that a killed ingest left there belongs to none.
+        there = [file for file in files if file.is_file()]
+        if len(there) < len(files):
+            log.warning("lake=%s: the rejected rows of %d ingests are gone", self.path, len(files) - len(there))
+        if not there:
+            return pl.LazyFrame(schema=REJECTS_SCHEMA)
+        return pl.scan_parquet(there, hive_partitioning=False, glob=False)
+
+    def rejects(self) -> pl.DataFrame:
+        """Return the rejected rows of all ingests, oldest first.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``file``, ``row`` (1 for the first after the header), ``reason``, and ``raw``: the source row as JSON.
+        """
+        return self.scan_rejects().collect()
+
     def reconciliation(self) -> dict[str, Any]:
         """Return what was read, kept and rejected in all ingests together: rows, and money as text."""
         return reconcile(self._ingests)
@@ -245,7 +278,7 @@ class Lake:
             )
 
 
-def reconcile(ingests: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def reconcile(ingests: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Add up the records of ingests: rows, rejected rows by reason, and money as exact decimal text."""
     rows_read = rows_kept = without_amount = 0
     amount_read = amount_kept = Decimal(0)
@@ -270,47 +303,6 @@ def reconcile(ingests: Iterable[dict[str, Any]]) -> dict[str, Any]:
         "amount_kept": str(amount_kept),
         "amount_rejected": {reason: str(amount) for reason, amount in amount_rejected.items()},
     }
-
-
-def reader_notes(ingests: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return the notes that the records of ingests give rise to."""
-    notes = []
-    kept = sum(ingest["rows_kept"] for ingest in ingests)
-    volume = sum(ingest["by_volume_rows"] for ingest in ingests)
-    if volume:
-        notes.append(
-            Word(
-                en=f"{volume:,} of {kept:,} rows are sold by volume or weight: each counts as one unit.",
-                es=f"{_es(volume)} de {_es(kept)} filas se venden por volumen o peso: cada una cuenta como una unidad.",
-            )
-        )
-    other = sum(ingest["non_product_rows"] for ingest in ingests)
-    if other:
-        notes.append(
-            Word(
-                en=f"{other:,} rows are not products (postage, fees, discounts); they are marked as such.",
-                es=f"{_es(other)} filas no son productos (portes, comisiones, descuentos) y están marcadas como tales.",
-            )
-        )
-    if any("order_id" in ingest["filled"] for ingest in ingests):
-        notes.append(
-            Word(
-                en="The source has no order number: everything a customer bought on one day is one order.",
-                es="La fuente no trae número de pedido: todo lo que un cliente compró en un día es un pedido.",
-            )
-        )
-    if any("quantity" in ingest["filled"] for ingest in ingests):
-        notes.append(
-            Word(
-                en="The source has no quantity: every row counts as one unit.",
-                es="La fuente no trae cantidades: cada fila cuenta como una unidad.",
-            )
-        )
-    return [note.to_dict() for note in notes]
-
-
-def _es(number: int) -> str:
-    return f"{number:,}".replace(",", ".")
 
 
 def _flag(rows: pl.DataFrame) -> pl.DataFrame:

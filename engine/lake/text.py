@@ -140,8 +140,8 @@ def inspect_text(path: Path, *, encoding: str | None, delimiter: str | None) -> 
 def scan_text(path: Path, file: TextFile, scratch: Path) -> pl.LazyFrame:
     """Return the rows as text, with ``__row`` (1 for the first record after the header) and ``__extra``.
 
-    ``__extra`` is not null where a record has more fields than the header and one of the surplus ones holds
-    something (a delimiter at the end of every line does no harm). A file that is not UTF-8 is first rewritten
+    ``__extra`` is not null where a record has more fields than the header and one of the first three surplus ones
+    holds something (a delimiter at the end of every line does no harm). A file that is not UTF-8 is first rewritten
     under ``scratch``.
     """
     readable = path if file.is_utf8 else _transcode(path, file, scratch)

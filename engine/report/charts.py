@@ -31,13 +31,16 @@ from engine.report.look import (
     tint,
 )
 from engine.report.numbers import NumberFormat, known
-from engine.report.words import Words
+from engine.report.words import Words, shortened
 
 FULL_COLOUR_AT = 4.0
 """Ratio to the average (or its inverse) from which the heat map is at its deepest colour."""
 
-NAME_ROOM, SHORTEST_NAME = 110, 14
-"""Characters above the heat map for all names together, and the fewest that make a name worth writing."""
+NAME_ROOM, SHORTEST_NAME, MOST_LINES = 110, 14, 3
+"""Characters above the heat map for all names together, the fewest that make a name worth writing, and its lines."""
+
+BAR, LINE_HEIGHT, NAME_ON_PHONE = 19, 18, 42
+"""Height of a bar and of a line above it, in pixels, and characters that fit into that line on a telephone."""
 
 
 def ratio_to_average(mean: float | None, average: float | None) -> float | None:
@@ -56,6 +59,9 @@ def ratio_to_average(mean: float | None, average: float | None) -> float | None:
 def shares_chart(marks: Sequence[Mark], segments: Sequence[Mapping[str, Any]], say: Words, to: NumberFormat) -> Chart:
     """Paired bars: the segment's share of customers and its share of revenue."""
     count = len(marks)
+    # A narrow page needs a second line for long names.
+    lines = 2 if any(len(mark.name) > NAME_ON_PHONE for mark in marks) else 1
+    pitch = 54 + LINE_HEIGHT * lines
     both = [(to.percent(segment["share_customers"]), to.percent(segment["share_monetary"])) for segment in segments]
     items = [
         say("shares_item", name=mark.name, customers=people, revenue=money)
@@ -67,8 +73,8 @@ def shares_chart(marks: Sequence[Mark], segments: Sequence[Mapping[str, Any]], s
             "type": "bar",
             "orientation": "h",
             "x": [segment[key] for segment in segments],
-            "y": [row + offset for row in range(count)],
-            "width": 0.27,
+            "y": [row + offset / pitch for row in range(count)],
+            "width": BAR / pitch,
             "marker": {"color": colours},
             "text": [f"{text} {say(word)}" for text in texts],
             "textposition": "outside",
@@ -81,14 +87,15 @@ def shares_chart(marks: Sequence[Mark], segments: Sequence[Mapping[str, Any]], s
     shares = [segment[key] or 0.0 for segment in segments for key in ("share_customers", "share_monetary")]
     low, high = min(0.0, *shares), max(shares)
     long, short = (
-        [f"<b>{mark.rank}</b>  {plain(textwrap.shorten(mark.name, room, placeholder='…'))}" for mark in marks]
-        for room in (80, 42)
+        [f"<b>{mark.rank}</b>  {_wrapped(mark.name, room, most_lines)}" for mark in marks]
+        for room, most_lines in ((100, 1), (NAME_ON_PHONE, lines))
     )
     names = [
         {
             "text": text,
             "x": 0,
-            "y": row - 0.33,
+            "y": row - 1.25 * BAR / pitch,
+            "align": "left",
             "xanchor": "left",
             "yanchor": "bottom",
             "xshift": -3,
@@ -106,11 +113,11 @@ def shares_chart(marks: Sequence[Mark], segments: Sequence[Mapping[str, Any]], s
     finding = say("shares_finding", name=name, ratio=to.factor(gain)) if gain >= 1.05 else say("shares_even")
     layout = base_layout(
         to,
-        height=72 * count + 30,
+        height=pitch * count + 30,
         margin={"l": 2, "r": 8, "t": 18, "b": 4},
         bargap=0,
         xaxis={"visible": False, "fixedrange": True},
-        yaxis={"visible": False, "range": [count - 0.5, -0.7], "fixedrange": True},
+        yaxis={"visible": False, "range": [count - 0.5, -0.5 - 0.2 * lines], "fixedrange": True},
         annotations=names,
     )
     return Chart(
@@ -122,14 +129,14 @@ def shares_chart(marks: Sequence[Mark], segments: Sequence[Mapping[str, Any]], s
                 "share_customers",
                 "of_customers",
                 [tint(mark.colour) for mark in marks],
-                -0.15,
+                -0.55 * BAR,
                 [people for people, _ in both],
             ),
             bars(
                 "share_monetary",
                 "of_revenue",
                 [mark.colour for mark in marks],
-                0.15,
+                0.55 * BAR,
                 [money for _, money in both],
             ),
         ],
@@ -265,7 +272,10 @@ def profile_chart(
     numbers = [f"<b>{mark.rank}</b>" for mark in marks]
     room = NAME_ROOM // len(marks)
     inside = room >= SHORTEST_NAME
-    names = [f"{number}<br>{_wrapped(mark.name, room)}" for number, mark in zip(numbers, marks, strict=True)]
+    names = [
+        f"{number}<br>{_wrapped(mark.name, room, MOST_LINES)}"
+        for number, mark in zip(numbers, marks, strict=True)
+    ]
     still = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": ""}
     layout = base_layout(
         to,
@@ -274,7 +284,7 @@ def profile_chart(
         xaxis={"side": "top", "tickvals": list(range(len(marks))), "tickangle": 0, **still},
         yaxis={
             "tickvals": list(range(len(measures))),
-            "ticktext": [_wrapped(measure.label, SHORTEST_NAME) for measure in measures],
+            "ticktext": [_wrapped(measure.label, SHORTEST_NAME, MOST_LINES) for measure in measures],
             "autorange": "reversed",
             "automargin": True,
             "ticklabelstandoff": 8,
@@ -339,8 +349,12 @@ def _depth(ratio: float | None) -> float | None:
     return max(-1.0, min(1.0, math.log(ratio, FULL_COLOUR_AT))) if ratio > 0 else -1.0
 
 
-def _wrapped(name: str, room: int) -> str:
-    lines = textwrap.wrap(name, max(room, SHORTEST_NAME), max_lines=3, placeholder="…")
+def _wrapped(name: str, width: int, most_lines: int) -> str:
+    """Break a name into lines, and cut it where they are not enough."""
+    for room in range(most_lines * width, width - 1, -1):
+        lines = textwrap.wrap(shortened(name, room), width)
+        if len(lines) <= most_lines:
+            break
     return "<br>".join(plain(line) for line in lines)
 
 

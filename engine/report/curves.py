@@ -16,6 +16,36 @@ def trials_of(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return sorted(summary["trials"], key=lambda trial: int(trial["k"]))
 
 
+def choice_section(summary: Mapping[str, Any], say: Words, to: NumberFormat) -> dict[str, Any]:
+    """Write what stands around the curves: what was allowed and tried, the evidence, and a row for each trial."""
+    verdict, trials = summary["verdict"], trials_of(summary)
+    low, high = verdict["limits"]
+    allowed = say("limits_help", low=low, high=high)
+    tried = [int(trial["k"]) for trial in trials if low <= trial["k"] <= high]
+    if tried and (tried[0], tried[-1]) != (low, high):
+        allowed += " " + say("limits_tried", low=tried[0], high=tried[-1])
+    evidence = verdict.get("evidence")
+    return {
+        "title": say("choice_title", k=to.whole(verdict["k"])),
+        "limits": allowed,
+        "evidence": say.of(evidence) if evidence else "",
+        "rows": [
+            {
+                "k": to.whole(trial["k"]),
+                "chosen": trial["k"] == verdict["k"],
+                "cells": [
+                    to.decimal(trial["inertia"], 1),
+                    to.decimal(trial["silhouette"], 3),
+                    to.percent(trial["smallest_share"]),
+                    to.percent(trial["largest_share"]),
+                    to.seconds(trial["seconds"]),
+                ],
+            }
+            for trial in trials
+        ],
+    }
+
+
 def choice_charts(summary: Mapping[str, Any], say: Words, to: NumberFormat) -> dict[str, Chart]:
     """Draw the curves over the numbers of segments; none where only one number was tried."""
     verdict, trials = summary["verdict"], trials_of(summary)

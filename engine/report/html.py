@@ -16,10 +16,10 @@ import jinja2
 from markupsafe import Markup
 
 from engine.report.charts import map_chart, profile_chart, shares_chart
-from engine.report.curves import choice_charts, trials_of
+from engine.report.curves import choice_charts, choice_section
 from engine.report.look import MONEY_MEASURES, Chart, Mark, Measure, tint
 from engine.report.numbers import NumberFormat, decimals_for, known
-from engine.report.words import TEXTS, Words
+from engine.report.words import TEXTS, Words, upper_first
 
 CARD_MEASURES = ("monetary", "frequency", "units", "recency_days")
 """What a card shows of a segment, in this order, where the run has it."""
@@ -75,13 +75,14 @@ def render(summary: Mapping[str, Any], language: str) -> str:
         "say": say,
         "head": _head(summary, segments, marks, say, to),
         "verdict": _verdict(summary["verdict"], say, to),
+        "warnings": [say.of(one) for one in (*summary.get("warnings", ()), *summary["verdict"]["warnings"])],
         "marks": marks,
         "cards": _cards(segments, marks, measures, say, to),
         "charts": charts,
         "map": map_counts,
         "table": _profile_table(summary, segments, marks, measures, say, to),
         "notes": [say.of(note) for note in summary["notes"]],
-        "choice": _choice(summary, say, to),
+        "choice": choice_section(summary, say, to),
         "data": _data(summary["reconciliation"], say, to),
         "definitions": _definitions(measures, say),
         "features": _features(summary["features"], measures, say, to),
@@ -164,7 +165,6 @@ def _verdict(verdict: Mapping[str, Any], say: Words, to: NumberFormat) -> dict[s
         "pill": say(f"verdict_{state}"),
         "sentence": say("verdict_user" if by_user else "verdict_auto", k=to.whole(verdict["k"])),
         "reason": say.of(verdict["reason"]),
-        "warnings": [say.of(warning) for warning in verdict["warnings"]],
     }
 
 
@@ -277,40 +277,14 @@ def _profile_table(
     }
 
 
-def _choice(summary: Mapping[str, Any], say: Words, to: NumberFormat) -> dict[str, Any]:
-    verdict, trials = summary["verdict"], trials_of(summary)
-    low, high = verdict["limits"]
-    strength = ""
-    if verdict["knee"] is not None:
-        strength = say("elbow_strength", strength=to.decimal(verdict["knee_strength"]))
-    return {
-        "title": say("choice_title", k=to.whole(verdict["k"])),
-        "limits": say("limits_help", low=low, high=high),
-        "strength": strength,
-        "rows": [
-            {
-                "k": to.whole(trial["k"]),
-                "chosen": trial["k"] == verdict["k"],
-                "cells": [
-                    to.decimal(trial["inertia"], 1),
-                    to.decimal(trial["silhouette"], 3),
-                    to.percent(trial["smallest_share"]),
-                    to.percent(trial["largest_share"]),
-                    to.seconds(trial["seconds"]),
-                ],
-            }
-            for trial in trials
-        ],
-    }
-
-
 def _data(facts: Mapping[str, Any], say: Words, to: NumberFormat) -> dict[str, Any]:
     read, kept = facts["rows_read"], facts["rows_kept"]
-    if kept == read:
+    analysed = facts.get("rows_analysed", kept)
+    if analysed == read:
         title = say("data_all_kept", rows=to.whole(read))
     else:
         # Nearly all is not all: 99.97 % must not be rounded up to 100.
-        share = Decimal(kept) / Decimal(read)
+        share = Decimal(analysed) / Decimal(read)
         title = say("data_kept", share=to.percent(min(share, Decimal("0.999"))))
     amounts = facts["amount_rejected"]
     rejected = sorted(facts["rejected"].items(), key=lambda item: (-item[1], item[0]))
@@ -329,6 +303,7 @@ def _data(facts: Mapping[str, Any], say: Words, to: NumberFormat) -> dict[str, A
                 for reason, rows in rejected
             ),
             (say("kept"), to.whole(kept), to.decimal(facts["amount_kept"]), "sum"),
+            *_analysed(facts, say, to),
         ],
         "people": [
             (say("in_lake"), to.whole(facts["customers_in_lake"]), "sum"),
@@ -336,6 +311,26 @@ def _data(facts: Mapping[str, Any], say: Words, to: NumberFormat) -> dict[str, A
             (say("segmented"), to.whole(facts["customers_segmented"]), "sum"),
         ],
     }
+
+
+def _analysed(facts: Mapping[str, Any], say: Words, to: NumberFormat) -> list[tuple[str, str, str, str]]:
+    """Lead from the rows kept to the rows that the figures rest on; nothing where the summary does not say."""
+    if "rows_analysed" not in facts:
+        return []
+    left_out = facts.get("rows_left_out", {})
+    return [
+        *(
+            (upper_first(say.name(reason)), to.whole(part["rows"]), to.decimal(part["amount"]), "part")
+            for reason, part in sorted(left_out.items(), key=lambda item: (-item[1]["rows"], item[0]))
+            if part["rows"]
+        ),
+        (
+            say("analysed"),
+            to.whole(facts["rows_analysed"]),
+            to.decimal(facts.get("amount_analysed")),
+            "sum",
+        ),
+    ]
 
 
 def _definitions(measures: Mapping[str, Measure], say: Words) -> list[tuple[str, str]]:
@@ -375,7 +370,7 @@ def _run(summary: Mapping[str, Any], say: Words, to: NumberFormat) -> list[tuple
         (say("run_rows"), to.whole(run["rows"])),
         (say("inertia"), to.decimal(run["inertia"], 1)),
         (say("silhouette"), to.decimal(run["silhouette"], 3)),
-        (say("run_backend"), run["backend"]),
+        (say("run_backend"), say.name(run["backend"])),
         (say("run_solver"), say.name(run["solver"])),
         (say("run_seed"), str(run["seed"])),
         (say("run_lake_version"), str(run["lake_version"])),

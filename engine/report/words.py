@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.schema import Word, check_language
+from engine.segments.naming import SEPARATOR
 
 TEXTS: Mapping[str, Word] = {
     # Top of the page
@@ -160,10 +162,6 @@ TEXTS: Mapping[str, Word] = {
         "Dispersión que queda dentro de los segmentos (inercia): cuanto más baja, más se parecen los clientes de un"
         " segmento. Siempre baja; lo que cuenta es dónde deja de bajar deprisa.",
     ),
-    "elbow_strength": Word(
-        "Strength of the bend: {strength} (0 none, 1 sharp).",
-        "Fuerza del codo: {strength} (0 nulo, 1 nítido).",
-    ),
     "silhouette_same": Word(
         "Of the numbers allowed, {k} also separates best",
         "De los números permitidos, {k} es también el que mejor separa",
@@ -183,6 +181,7 @@ TEXTS: Mapping[str, Word] = {
         "The shaded band marks the numbers allowed: {low} to {high}.",
         "La franja sombreada marca los números permitidos: de {low} a {high}.",
     ),
+    "limits_tried": Word("Of these, {low} to {high} were tried.", "De ellos se han probado de {low} a {high}."),
     "chosen_mark": Word("{k}: chosen", "{k}: elegido"),
     "knee_mark": Word("{k}: bend", "{k}: codo"),
     "best_mark": Word("{k}: best separated", "{k}: mejor separación"),
@@ -213,6 +212,7 @@ TEXTS: Mapping[str, Word] = {
     "amount": Word("Amount", "Importe"),
     "read": Word("Read", "Leídas"),
     "kept": Word("Kept", "Conservadas"),
+    "analysed": Word("Analysed", "Analizadas"),
     "rejected": Word("Rejected: {reason}", "Rechazadas: {reason}"),
     "in_lake": Word("In the data", "En los datos"),
     "segmented": Word("Segmented", "Segmentados"),
@@ -263,10 +263,12 @@ TEXTS: Mapping[str, Word] = {
     # What sets a segment apart: measures with a verb of their own, then any measure
     "monetary_high": Word("Spends {times} times the average", "Gasta {times} veces la media"),
     "monetary_low": Word("Spends {share} of the average", "Gasta el {share} de la media"),
-    "frequency_high": Word("Buys {times} times as often as average", "Compra {times} veces lo que la media"),
+    "frequency_high": Word(
+        "Places {times} times the average number of orders", "Hace {times} veces los pedidos de la media"
+    ),
     "frequency_low": Word(
-        "Buys little: {share} of the average number of orders",
-        "Compra poco: el {share} de los pedidos de la media",
+        "Places {share} of the average number of orders",
+        "Hace el {share} de los pedidos de la media",
     ),
     "units_high": Word("Buys {times} times the average units", "Compra {times} veces las unidades de la media"),
     "units_low": Word("Buys {share} of the average units", "Compra el {share} de las unidades de la media"),
@@ -310,10 +312,14 @@ NAMES: Mapping[str, Word] = {
     "exact_duplicate": Word("exact duplicate", "duplicado exacto"),
     "non_product": Word("not a product", "no es un producto"),
     # Reasons for leaving out a customer
-    "where": Word("the filter on customers", "el filtro de clientes"),
+    "where": Word("by the filter on customers", "por el filtro de clientes"),
     "returns_only": Word("only returns", "solo devoluciones"),
     "no_sale_in_window": Word("no purchase in the window", "sin compras en la ventana"),
     "nothing_before_as_of": Word("nothing before the date of the analysis", "nada antes de la fecha del análisis"),
+    # Reasons for leaving out a row
+    "returns": Word("returns", "devoluciones"),
+    "on_or_after_as_of": Word("on or after the date of the analysis", "desde la fecha del análisis"),
+    "before_window": Word("before the period", "antes del periodo"),
     # Steps of a run
     "read": Word("Reading the data", "Lectura de los datos"),
     "ingest": Word("Reading the data", "Lectura de los datos"),
@@ -326,7 +332,10 @@ NAMES: Mapping[str, Word] = {
     "standard": Word("standard deviations", "desviaciones típicas"),
     "robust": Word("interquartile ranges", "rangos intercuartílicos"),
     "none": Word("none", "ninguna"),
-    # Solvers
+    # Who computes the clusters, and how
+    "native": Word("native (Cartera's own)", "native (propio de Cartera)"),
+    "faiss": Word("FAISS", "FAISS"),
+    "sklearn": Word("scikit-learn", "scikit-learn"),
     "full": Word("all customers from the start", "todos los clientes desde el principio"),
     "sample": Word("sample, then all customers", "muestra y después todos los clientes"),
 }
@@ -363,3 +372,32 @@ class Words:
     def name(self, name: str) -> str:
         """Return the reader's term for an engine name; one we do not know is shown with blanks for ``_``."""
         return self.of(NAMES[name]) if name in NAMES else name.replace("_", " ")
+
+
+def upper_first(text: str) -> str:
+    """Write a name at the start of a line.
+
+    Examples
+    --------
+    >>> upper_first("antes del periodo")
+    'Antes del periodo'
+    """
+    return text[:1].upper() + text[1:]
+
+
+def shortened(name: str, room: int) -> str:
+    """Cut a name to ``room`` characters; what tells namesakes apart, at its end, is the last to go.
+
+    Examples
+    --------
+    >>> shortened("Customers with potential · those who spend most", 34)
+    'Customers… · those who spend most'
+    >>> shortened("Customers with potential · those who spend most", 24)
+    '… · those who spend most'
+    """
+    if len(name) <= room:
+        return name
+    common, separator, own = name.rpartition(SEPARATOR)
+    if not separator or len(own) + len(separator) >= room:
+        return textwrap.shorten(own, room, placeholder="…")
+    return textwrap.shorten(common, room - len(own) - len(separator), placeholder="…") + separator + own

@@ -11,8 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.clustering.nearest import TwoNearest, two_nearest
+from engine.errors import DataError
 from engine.features.matrix import FeatureSpec
-from engine.schema import check_language
+from engine.schema import check_language, require_columns
 from engine.segments.segment import Segment
 
 
@@ -120,6 +121,9 @@ class SegmentModel:
         pl.DataFrame
             ``customer_id, segment_id, name, distance, margin, second_segment_id``.
         """
+        if not isinstance(customers, pl.DataFrame):
+            raise DataError(f"customers: expected a Polars DataFrame; got {type(customers).__name__}.")
+        require_columns(customers.columns, ["customer_id", *self.spec.names], where="customers")
         return self.table(customers["customer_id"], self.nearest(customers), language=language)
 
     def table(self, customer_id: pl.Series, near: TwoNearest, *, language: str = "en") -> pl.DataFrame:

@@ -27,7 +27,7 @@ MOST_DRIVERS = 3
 CLEAR_DEVIATIONS = 0.25
 """Distance from the population, in standard deviations, from which a measure may set a segment apart."""
 
-CLEAR_RATIO = 1.1
+CLEAR_RATIO = 1.2
 """The same for the ratio of means, upwards; downwards it is the inverse."""
 
 

@@ -67,7 +67,16 @@ def test_two_runs_share_one_experiment(store: str) -> None:
     assert len([e for e in client(store).search_experiments() if e.name == EXPERIMENT]) == 1
 
 
-@pytest.mark.parametrize("uri", ["sqlite:////proc/none/mlflow.db", "./mlruns", "nonsense://user:secret@host/x"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite:////proc/none/mlflow.db",
+        "sqlite:////tmp",
+        "./mlruns",
+        "nonsense://user:secret@host/x",
+        "mysql://user:secret@host/x",
+    ],
+)
 def test_a_store_that_cannot_be_opened(uri: str) -> None:
     with pytest.raises(TrackingError, match=r"tracking\.uri=.*cannot be opened") as caught:
         MlflowTracker(uri, run_name="x")

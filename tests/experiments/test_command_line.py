@@ -154,6 +154,27 @@ def test_multirun_gives_each_job_its_folder(cartera: Cartera, tmp_path: Path) ->
     assert [json.loads((tmp_path / "both" / job / "summary.json").read_text())["k"] for job in "01"] == [2, 3]
 
 
+def test_some_jobs_of_a_sweep_fail(cartera: Cartera, tmp_path: Path) -> None:
+    sales_csv(tmp_path / "sales.csv")
+    ran = cartera("segment", "-m", "data.path=sales.csv", "tracking.uri=null", "clustering.k=2,0,61", "out=some")
+    assert ran.code == 3
+    assert "job 1: clustering.k" in ran.err
+    assert "2 of 3 jobs failed" in ran.err
+    assert sorted(path.name for path in (tmp_path / "some").iterdir()) == ["0", "multirun.yaml"]
+    assert cartera("segment", "-m", "data.path=sales.csv", "clustering.k=0,-1", "out=none").code == 2
+
+
+def test_settings_by_column_and_letters_beyond_ascii(cartera: Cartera, tmp_path: Path) -> None:
+    text = sales_csv(tmp_path / "sales.csv").read_text("utf-8").replace("customer_id", "Código Cliente")
+    (tmp_path / "sales.csv").write_text(text, encoding="utf-8")
+    ran = cartera(
+        "segment", *SMALL, "data.columns.customer_id=Código Cliente", "features.per_column={monetary: {weight: 2}}"
+    )
+    assert ran.code == 0, ran.err
+    spec = json.loads((tmp_path / "run" / "bundle" / "spec.json").read_text())
+    assert [column["weight"] for column in spec["columns"]] == [1.0, 1.0, 2.0]
+
+
 def test_own_configuration_folder(cartera: Cartera, tmp_path: Path) -> None:
     sales_csv(tmp_path / "sales.csv")
     (tmp_path / "mine" / "features").mkdir(parents=True)
@@ -186,6 +207,17 @@ def test_own_configuration_folder(cartera: Cartera, tmp_path: Path) -> None:
         (["features.transform=sqrt"], "features.transform"),
         (["features.window_days=0"], "features.window_days"),
         (["features.per_column={monetary: 3}"], "features.per_column"),
+        (["features.columns=[[monetary]]"], "features.columns"),
+        (["features=null"], "a group of settings"),
+        (["data=null"], "a group of settings"),
+        (["clustering=null"], "a group of settings"),
+        (["lake="], "lake: expected a value"),
+        (["langauge=es"], "did you mean 'language'?"),
+        (["clustering.k=3..999999999"], "at most 500"),
+        (["clustering.k_range=[2,99999999999]"], "at most 500"),
+        (["tracking.uri=sqlite:///taken"], "tracking.uri"),
+        (["where='customer_id = 3'"], "ids of persons"),
+        (["out=sales.csv/o"], "sales.csv"),
         (["seed=-1"], "seed"),
         (["segments.min=9"], "segments"),
         (["segments.rules=mine.yaml"], "mine.yaml"),
@@ -244,7 +276,10 @@ def test_data_that_cannot_be_segmented(cartera: Cartera, tmp_path: Path, rows: l
     ("overrides", "says"),
     [
         ([], "bundle"),
-        (["bundle=nowhere"], "nowhere"),
+        (["bundle=nowhere", "lake=lake"], "nowhere"),
+        (["bundle=run/bundle", "customers=ids.csv", "where='monetary > 1'"], "where"),
+        (["bundle=run/bundle", "customers=ids.csv", "as_of=2024-01-01"], "as_of"),
+        (["bundle=", "customers=ids.csv"], "bundle"),
         (["bundle=run/bundle"], "expected one of"),
         (["bundle=run/bundle", "lake=lake", "customer={frequency: 1}"], "expected one of"),
         (["bundle=run/bundle", "customer={frequency: 1}"], "no value for recency_days, monetary"),
@@ -265,6 +300,17 @@ def test_scoring_mistakes(cartera: Cartera, tmp_path: Path, overrides: list[str]
     assert says in ran.err
     assert "Traceback" not in ran.err
     assert not (tmp_path / "scored").exists()
+
+
+def test_ids_keep_their_zeros_when_a_file_is_scored(cartera: Cartera, tmp_path: Path) -> None:
+    sales_csv(tmp_path / "sales.csv")
+    assert cartera("segment", *SMALL).code == 0
+    values = "recency_days,frequency,monetary"
+    (tmp_path / "ids.csv").write_text(f"customer_id,{values}\n007,3,12,900.5\n7,90,1,\n8,90,1,5\n")
+    ran = cartera("score", "bundle=run/bundle", "customers=ids.csv", "out=scored")
+    assert ran.code == 0, ran.err
+    assert "monetary: 1 of 3 values are missing" in ran.err
+    assert pl.read_parquet(tmp_path / "scored" / "assignments.parquet")["customer_id"].to_list() == ["007", "7", "8"]
 
 
 def test_a_changed_bundle_is_refused(cartera: Cartera, tmp_path: Path) -> None:
@@ -365,7 +411,10 @@ def test_version(cartera: Cartera) -> None:
 def test_every_verb_explains_its_settings(cartera: Cartera, verb: str) -> None:
     ran = cartera(verb, "--help")
     assert ran.code == 0
-    assert f"cartera {verb} [key=value ...]" in ran.out
+    assert f"usage: cartera {verb} [key=value ...]" in ran.out
+    assert "out:" in ran.out
+    # The comments of the files are the explanation.
+    assert "# Folder" in ran.out
 
 
 def test_help_imports_nothing_heavy() -> None:

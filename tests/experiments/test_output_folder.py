@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import json
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,8 +100,44 @@ def test_a_marker_cannot_point_outside(tmp_path) -> None:
     with output(tmp_path / "out", "segment") as folder:
         write(folder, a="1")
     write(tmp_path, precious="mine")
-    (tmp_path / "out" / MARKER).write_text('{"verb": "segment", "wrote": ["../precious", "a"]}')
+    for name in ("..", ".", "../precious", str(tmp_path / "precious"), ""):
+        (tmp_path / "out" / MARKER).write_text(json.dumps({"verb": "segment", "wrote": [name, "a", 5]}))
+        with output(tmp_path / "out", "segment") as folder:
+            write(folder, b="2")
+        assert (tmp_path / "precious").read_text() == "mine"
+        assert visible(tmp_path / "out") == {"b": "2"}
+
+
+@pytest.mark.parametrize("marker", ["[1]", '{"verb": "segment", "wrote": 5}', "{", "[" * 100_000])
+def test_a_broken_marker_is_not_ours(tmp_path, marker: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MARKER).write_text(marker)
+    with pytest.raises(OutputExistsError), output(tmp_path / "out", "segment"):
+        pass
+
+
+def test_the_output_may_not_lie_inside_an_input(tmp_path) -> None:
+    (tmp_path / "lake" / "transactions").mkdir(parents=True)
+    with (
+        pytest.raises(SettingError, match="which this run reads"),
+        output(tmp_path / "lake" / "transactions", "segment", inputs=[tmp_path / "lake"]),
+    ):
+        pass
+
+
+def test_folders_on_the_way_go_too(tmp_path) -> None:
+    with pytest.raises(KeyError), output(tmp_path / "a" / "b" / "out", "segment") as folder:
+        fail(folder, KeyError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_remains_of_a_killed_run_are_swept(tmp_path) -> None:
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    for number in (int(ended.stdout), os.getpid()):
+        (tmp_path / f".out.{platform.node()}.{number}.abc.partial").mkdir()
     with output(tmp_path / "out", "segment") as folder:
-        write(folder, b="2")
-    assert (tmp_path / "precious").read_text() == "mine"
-    assert visible(tmp_path / "out") == {"b": "2"}
+        write(folder, a="1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f".out.{platform.node()}.{os.getpid()}.abc.partial",
+        "out",
+    ]

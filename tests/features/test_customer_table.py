@@ -116,6 +116,9 @@ def test_where_selects_and_counts_those_left_out() -> None:
         ("monetary >", SettingError, "SQL condition"),
         ("monetary + 1", SettingError, "SQL condition"),
         ("monetary > 1e12", DataError, "none of the 30 customers"),
+        ("customer_id = 7", SettingError, "customer_id cannot be used"),
+        ("TRUE", SettingError, "for each customer"),
+        (5, SettingError, "SQL condition"),
     ],
 )
 def test_a_bad_where_says_what_is_wrong(where: str, error: type[Exception], says: str) -> None:
@@ -123,7 +126,7 @@ def test_a_bad_where_says_what_is_wrong(where: str, error: type[Exception], says
         customer_table(RowsInMemory(make_transactions(1)), where=where)
 
 
-@pytest.mark.parametrize("window_days", [0, -5, 1.5, "30"])
+@pytest.mark.parametrize("window_days", [0, -5, 1.5, "30", True, 10**9])
 def test_an_impossible_window_is_refused(window_days: object) -> None:
     with pytest.raises(SettingError, match=r"features\.window_days: expected a whole number"):
         customer_table(RowsInMemory(make_transactions(1)), window_days=window_days)
@@ -133,8 +136,9 @@ def test_unknown_features_and_dates_are_refused() -> None:
     source = RowsInMemory(make_transactions(1))
     with pytest.raises(SettingError, match=r"features\.columns: .*did you mean 'frequency'"):
         customer_table(source, columns=["frequenzy"])
-    with pytest.raises(SettingError, match="as_of: expected a date"):
-        customer_table(source, as_of="yesterday")
+    for as_of in ("yesterday", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00+14:00", 5, "2023"):
+        with pytest.raises(SettingError, match="as_of: expected a date"):
+            customer_table(source, as_of=as_of)
     with pytest.raises(DataError, match="no sale before that date"):
         customer_table(source, as_of="2001-01-01")
 
@@ -152,6 +156,15 @@ def test_the_cache_returns_the_same_table_and_tells_questions_apart(tmp_path) ->
     source.version = 1
     assert customer_table(source, cache=tmp_path).monetary_total != first.monetary_total
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_broken_cache_is_computed_again(tmp_path) -> None:
+    source = RowsInMemory(make_transactions(2))
+    first = customer_table(source, cache=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert customer_table(source, cache=tmp_path).frame.equals(first.frame)
+    assert customer_table(source, cache=tmp_path).rows == first.rows
 
 
 def test_every_feature_is_explained_in_both_languages() -> None:

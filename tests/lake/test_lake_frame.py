@@ -39,6 +39,13 @@ def test_same_rows_and_sums_as_a_lake(tmp_path: Path) -> None:
     assert frame.rejects.drop("file").equals(lake_rejects)
 
 
+def test_unit_prices_taken_for_amounts_are_noted() -> None:
+    frame = FRAME.rename({"value": "price"}).with_columns(Qty=2)
+    source = FrameSource.from_frame(frame, Recipe(name="t", columns={**COLUMNS, "amount": None, "unit_price": "price"}))
+    (note,) = [note for note in source.notes() if "unit price" in note["en"]]
+    assert note["en"].endswith("Columns not mapped to anything: Qty.")
+
+
 def test_a_lazy_frame_is_as_good() -> None:
     recipe = Recipe(name="t", columns=COLUMNS)
     assert (

@@ -27,7 +27,7 @@ from engine.lake import stage
 from engine.lake.accounts import IngestReport
 from engine.lake.ingest import ingest
 from engine.lake.recipe import Recipe
-from engine.lake.table import ORDER, TABLE, Lake
+from engine.lake.table import ORDER, REJECTS, TABLE, Lake
 
 HEADER = "customer_id,order_id,timestamp,product_id,quantity,amount\n"
 
@@ -58,9 +58,11 @@ def all_rows(lake: Path) -> pl.DataFrame:
 
 def leftovers(lake: Path) -> list[str]:
     """Return everything in the lake's folder that its newest version does not hold."""
-    known = {name for names in Lake.open(lake)._files.values() for name in names}
-    files = {str(path.relative_to(lake / TABLE)) for path in (lake / TABLE).rglob("*.parquet")}
-    return sorted(files - known) + [path.name for path in lake.iterdir() if path.name != TABLE]
+    opened = Lake.open(lake)
+    known = {f"{TABLE}/{name}" for names in opened._files.values() for name in names}
+    known |= {f"{REJECTS}/{ingest['token']}.parquet" for ingest in opened.ingests if ingest["rejected"]}
+    files = {str(path.relative_to(lake)) for path in lake.rglob("*.parquet")}
+    return sorted(files ^ known) + [path.name for path in lake.iterdir() if path.name not in (TABLE, REJECTS)]
 
 
 def test_rows_and_money_come_out_as_they_went_in(tmp_path: Path) -> None:
@@ -206,13 +208,132 @@ def test_further_columns_must_stay_the_same(tmp_path: Path) -> None:
 
 
 def test_missing_parts_are_filled_in_and_said(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("customer_id,timestamp,unit_price\n1,2024-01-01 10:00,2\n1,2024-01-01 12:00,3\n")
-    add(tmp_path, tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("customer_id,timestamp,amount\n1,2024-01-01 10:00,2\n1,2024-01-01 12:00,3\n")
+    report = add(tmp_path, tmp_path / "a.csv")
     rows = all_rows(tmp_path / "lake")
     assert rows["order_id"].unique().to_list() == ["2024-01-01"]
     assert rows.select("quantity", "amount").rows() == [(1, 2), (1, 3)]
+    assert report.warnings == []
     said = " ".join(note["en"] + note["es"] for note in Lake.open(tmp_path / "lake").notes())
     assert all(word in said for word in ("no order number", "no quantity", "número de pedido", "cantidades"))
+
+
+def test_unit_prices_taken_for_amounts_are_warned_of(tmp_path: Path) -> None:
+    more = [f"c{number}" for number in range(9)]
+    header = ",".join(["customer_id", "timestamp", "unit_price", "Qty", *more])
+    (tmp_path / "a.csv").write_text(f"{header}\n1,2024-01-01,2,5{',x' * 9}\n")
+    report = add(tmp_path, tmp_path / "a.csv")
+    assert report.amount_kept == "2.0000"
+    (said,) = report.warnings
+    assert all("data.columns.quantity" in text for text in said.values())
+    assert "its amount is its unit price" in said["en"]
+    assert "su importe es su precio unitario" in said["es"]
+    assert "mapped to anything: Qty, c0, c1, c2, c3, c4, c5, c6, …." in said["en"]
+    notes = Lake.open(tmp_path / "lake").notes()
+    assert said in notes
+    assert not any("The source has no quantity" in note["en"] for note in notes)
+
+
+def test_only_the_source_without_a_quantity_lists_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("customer_id,timestamp,unit_price,Qty\n1,2024-01-01,2,5\n")
+    (tmp_path / "b.csv").write_text("customer_id,timestamp,unit_price,quantity,shop\n1,2024-01-02,2,5,x\n")
+    (said,) = add(tmp_path, tmp_path / "a.csv", tmp_path / "b.csv").warnings
+    assert said["es"].endswith("Columnas sin asignar: Qty.")
+
+
+def test_a_quantity_makes_an_amount_of_a_price_without_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("customer_id,timestamp,unit_price,Qty\n1,2024-01-01,2,5\n")
+    report = add(tmp_path, tmp_path / "a.csv", columns={"quantity": "Qty"})
+    assert (report.amount_kept, report.warnings) == ("10.0000", [])
+
+
+def test_a_longer_export_under_the_same_name_is_added_and_warned_of(tmp_path: Path) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    report = add(tmp_path, month(tmp_path / "a.csv", 1, rows=250))
+    assert (report.rows_kept, Lake.open(tmp_path / "lake").rows) == (250, 450)
+    (said,) = report.warnings
+    assert said["en"].startswith("a.csv: the lake already holds 200 rows of a file with this name")
+    assert "ya contiene 200 filas" in said["es"]
+    assert "cuentan dos veces" in said["es"]
+    # Known files and other names are nothing to warn of.
+    assert add(tmp_path, tmp_path / "a.csv", month(tmp_path / "b.csv", 2)).warnings == []
+
+
+def bad(path: Path, *amounts: str) -> Path:
+    """Write a good row and then one that cannot be read for each text."""
+    path.write_text(HEADER + "".join(f"1,1,2024-02-01 10:00,P1,1,{amount}\n" for amount in ("1", *amounts)))
+    return path
+
+
+def test_rejects_of_all_ingests_are_kept_in_their_order(tmp_path: Path) -> None:
+    second, first = bad(tmp_path / "a.csv", "x"), bad(tmp_path / "b.csv", "y", "z")
+    assert add(tmp_path, first, rules={"max_reject_share": 1}).lake["rejected"] == {"not_a_number": 2}
+    add(tmp_path, month(tmp_path / "good.csv", 1))
+    report = add(tmp_path, second, rules={"max_reject_share": 1})
+    rejects = Lake.open(tmp_path / "lake").rejects()
+    wanted = [("b.csv", 2, "not_a_number"), ("b.csv", 3, "not_a_number"), ("a.csv", 2, "not_a_number")]
+    assert rejects.select("file", "row", "reason").rows() == wanted
+    assert pl.read_parquet(tmp_path / "rejects.parquet").equals(rejects)
+    assert report.rejected == {"not_a_number": 1}
+    assert report.to_dict()["lake"] == Lake.open(tmp_path / "lake").reconciliation()
+    assert report.lake["rows_read"] == 205
+
+
+def test_a_second_run_leaves_the_evidence_of_the_first(tmp_path: Path) -> None:
+    path = bad(tmp_path / "a.csv", "x")
+    first = add(tmp_path, path)
+    evidence = pl.read_parquet(tmp_path / "rejects.parquet")
+    (tmp_path / "rejects.parquet").unlink()
+    again = add(tmp_path, path)
+    assert pl.read_parquet(tmp_path / "rejects.parquet").equals(evidence)
+    assert evidence.height == 1
+    assert (again.rows_read, again.lake) == (0, first.lake)
+
+
+def test_a_lake_without_rejects_has_an_empty_frame(tmp_path: Path) -> None:
+    add(tmp_path, month(tmp_path / "a.csv", 1))
+    assert Lake.open(tmp_path / "lake").rejects().schema == pl.read_parquet(tmp_path / "rejects.parquet").schema
+    assert pl.read_parquet(tmp_path / "rejects.parquet").height == 0
+    assert not (tmp_path / "lake" / REJECTS).exists()
+
+
+def test_a_failed_commit_takes_its_rejects_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import deltalake
+
+    add(tmp_path, bad(tmp_path / "a.csv", "x"))
+
+    def fails(*_: object, **__: object) -> None:
+        # They lie there before the commit.
+        assert len(list((tmp_path / "lake" / REJECTS).iterdir())) == 2
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(deltalake.DeltaTable, "create_write_transaction", fails)
+    with pytest.raises(OSError, match="disk is full"):
+        add(tmp_path, bad(tmp_path / "b.csv", "y"))
+    assert leftovers(tmp_path / "lake") == []
+
+
+def test_rejects_of_a_killed_ingest_do_not_count(tmp_path: Path) -> None:
+    add(tmp_path, bad(tmp_path / "a.csv", "x"))
+    lake = Lake.open(tmp_path / "lake")
+    before = lake.rejects()
+    before.write_parquet(tmp_path / "lake" / REJECTS / "0123456789abcdef.parquet")
+    assert Lake.open(tmp_path / "lake").rejects().equals(before)
+
+
+def test_rejects_that_were_removed_are_missed_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    add(tmp_path, bad(tmp_path / "a.csv", "x"))
+    next((tmp_path / "lake" / REJECTS).iterdir()).unlink()
+    assert Lake.open(tmp_path / "lake").rejects().height == 0
+    assert "rejected rows of 1 ingests are gone" in caplog.text
+
+
+def test_several_currencies_in_one_lake_are_warned_of(tmp_path: Path) -> None:
+    assert add(tmp_path, bad(tmp_path / "a.csv", "2 €", "EUR 3")).warnings == []
+    report = add(tmp_path, bad(tmp_path / "b.csv", "$4"))
+    assert (report.rows_kept, report.amount_kept) == (2, "5.0000")
+    assert "several currencies ($, €)" in report.warnings[0]["en"]
+    assert report.warnings[0] in Lake.open(tmp_path / "lake").notes()
 
 
 def test_rejects_name_file_row_reason_and_source_fields(tmp_path: Path) -> None:
@@ -269,7 +390,9 @@ def test_many_files_are_read_in_groups(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda folder: folder / "no.csv", SourceNotFoundError, r"no such file.*folder holds good\.csv"),
+        (lambda folder: folder / "no.csv", SourceNotFoundError, r"no such file.*folder holds good\.csv, sub\.$"),
+        (lambda folder: folder / "sub" / "no.csv", SourceNotFoundError, "no such file.*sub holds no visible file"),
+        (lambda folder: folder / "none" / "no.csv", SourceNotFoundError, "There is no folder .*none either"),
         (lambda folder: folder / "*.parquet", SourceNotFoundError, "no file matches"),
         (lambda folder: folder / "sub", SourceNotFoundError, "holds no data file"),
         (lambda folder: write(folder / "e.csv", b""), DataError, r"e\.csv: the file is empty"),
@@ -284,7 +407,8 @@ def test_bad_input_changes_nothing(
     tmp_path: Path, make: Callable[[Path], Path], error: type[Exception], message: str
 ) -> None:
     data = tmp_path / "data"
-    (data / "sub").mkdir(parents=True)
+    (data / "sub" / ".hidden").mkdir(parents=True)
+    (data / ".out.123.partial").mkdir()
     good = month(data / "good.csv", 1)
     with pytest.raises(error, match=message):
         add(tmp_path, make(data), lake="new")

@@ -47,6 +47,45 @@ def test_text(text: str, decimal: str, value: str | None) -> None:
     assert to_money(pl.Series([text]), decimal).to_list() == [None if value is None else Decimal(value)]
 
 
+@pytest.mark.parametrize(
+    ("text", "decimal", "value", "sign"),
+    [
+        ("12,50 €", ",", "12.5", "€"),
+        ("12,50\u00a0€", ",", "12.5", "€"),
+        ("12,50€", ",", "12.5", "€"),
+        ("€ 5", ".", "5", "€"),
+        ("$3.20", ".", "3.2", "$"),
+        ("-$3.20", ".", "-3.2", "$"),
+        ("$-3.20", ".", "-3.2", "$"),
+        ("- £3", ".", "-3", "£"),
+        ("-£ 3", ".", "-3", "£"),
+        ("¥1,200", ".", "1200", "¥"),
+        ("1 234,50 EUR", ",", "1234.5", "€"),
+        ("1\u00a0234\u00a0567,50 €", ",", "1234567.5", "€"),
+        ("1\u202f234,50", ",", "1234.5", None),
+        ("USD 1,234.50", ".", "1234.5", "$"),
+        ("GBP5", ".", "5", "£"),
+        ("€5€", ".", None, None),
+        ("€€5", ".", None, None),
+        ("-€-5", ".", None, None),
+        ("5 € 5", ".", None, None),
+        ("€", ".", None, None),
+        ("EURO 5", ".", None, None),
+        ("5 CHF", ".", None, None),
+        ("5 eur", ".", None, None),
+        ("12,50 €", ".", None, None),
+        ("1 23,50 €", ",", None, None),
+        ("inf €", ".", None, None),
+        ("5 %", ".", None, None),
+    ],
+)
+def test_currencies(text: str, decimal: str, value: str | None, sign: str | None) -> None:
+    seen: set[str] = set()
+    wanted = [None if value is None else Decimal(value)]
+    assert to_money(pl.Series([text]), decimal, currencies=seen).to_list() == wanted
+    assert seen == ({sign} if sign else set())
+
+
 @pytest.mark.parametrize("decimal", [".", ","])
 def test_one_odd_value_does_not_disturb_its_neighbours(decimal: str) -> None:
     texts = ["1", "x", f"2{decimal}5", None, "inf", "3"]
@@ -86,6 +125,13 @@ def test_dates_are_no_numbers() -> None:
 )
 def test_reason(value: str | float, reason: str) -> None:
     assert why_unread(pl.Series([value]), ".").to_list() == [reason]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("9e20 €", "number_too_large"), ("€ x", "not_a_number"), ("5 €5", "not_a_number")]
+)
+def test_reason_beside_a_currency(text: str, reason: str) -> None:
+    assert why_unread(pl.Series([text]), ".", currency=True).to_list() == [reason]
 
 
 def test_missing_is_null_nan_or_blank() -> None:

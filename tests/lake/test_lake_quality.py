@@ -38,6 +38,8 @@ def source(rows: list[dict[str, Any]], rules: dict[str, Any] | None = None, **se
         ({"timestamp": "soon"}, "not_a_date"),
         ({"timestamp": "2024-02-30"}, "not_a_date"),
         ({"quantity": "two"}, "not_a_number"),
+        ({"quantity": "2 €"}, "not_a_number"),
+        ({"unit_price": "2 € 50"}, "not_a_number"),
         ({"unit_price": "inf"}, "infinite_number"),
         ({"unit_price": "1e20"}, "number_too_large"),
         ({"quantity": "99999999999999", "unit_price": "9"}, "number_too_large"),
@@ -96,6 +98,12 @@ def test_reason_of_typed_columns(column: str, value: float, reason: str) -> None
 def test_meaning(row: dict[str, Any], rules: dict[str, Any], wanted: dict[str, Any]) -> None:
     kept = source([{**GOOD, **row}], rules).bucket(0).row(0, named=True)
     assert {name: kept[name] for name in wanted} == wanted
+
+
+def test_prices_carry_a_currency() -> None:
+    got = source([{**GOOD, "unit_price": text} for text in ("1 234,50 €", "12,5")], decimal=",")
+    assert sorted(got.bucket(0)["amount"]) == [25, 2469]
+    assert not any("currencies" in note["en"] for note in got.notes())
 
 
 def test_non_products_can_be_dropped() -> None:
