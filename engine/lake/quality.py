@@ -16,6 +16,7 @@ import polars as pl
 from engine.errors import SettingError
 from engine.lake import dates, numbers
 from engine.lake.buckets import bucket_of
+from engine.lake.raw import as_json
 from engine.lake.recipe import Rules
 from engine.lake.text import EXTRA, ROW
 from engine.schema import MONEY, RETURN, SALE, TIMESTAMP, TRANSACTION, require_columns
@@ -30,6 +31,7 @@ REASONS = (
     "missing_customer_id",
     "missing_timestamp",
     "not_a_date",
+    "date_out_of_range",
     numbers.NOT_A_NUMBER,
     numbers.INFINITE,
     numbers.TOO_LARGE,
@@ -43,7 +45,7 @@ REASONS = (
 )
 """Why a row is rejected; of several reasons the first in this order counts."""
 
-FORMAT_REASONS = ("ragged_row", "not_a_date", numbers.NOT_A_NUMBER)
+FORMAT_REASONS = ("ragged_row", "not_a_date", "date_out_of_range", numbers.NOT_A_NUMBER)
 """Reasons that speak of how a file is written rather than of the row."""
 
 _MONEY_COLUMNS = ("quantity", "unit_price", "amount")
@@ -136,7 +138,7 @@ def check_rows(batch: pl.DataFrame, check: Check, *, file: int, buckets: int) ->
         The columns of :func:`staged_schema`. Kept rows have null ``__reason``; rejected rows have their source
         fields as JSON in ``__raw`` and whatever of them could be read.
     """
-    batch = _without_blank_records(batch, check)
+    batch = _plain_text(_without_blank_records(batch, check), check)
     source = [name for name in batch.columns if name not in (ROW, EXTRA)]
     typed = _typed(batch, check)
     unread = {
@@ -149,10 +151,10 @@ def check_rows(batch: pl.DataFrame, check: Check, *, file: int, buckets: int) ->
     reason = _first_reason(problems, batch, unread, check)
     raw = pl.Series(RAW, [None], dtype=pl.String).new_from_index(0, batch.height)
     if check.rules.exact_duplicates == "reject":
-        raw = _as_json(batch, source)
+        raw = as_json(batch, source)
     elif reason is not None:
         bad = reason.is_not_null()
-        raw = raw.scatter(bad.arg_true(), _as_json(batch.filter(bad), source))
+        raw = raw.scatter(bad.arg_true(), as_json(batch.filter(bad), source))
     rejected = pl.lit(None, pl.String) if reason is None else pl.lit(reason)
     return (
         typed.with_columns(
@@ -176,6 +178,12 @@ def _without_blank_records(batch: pl.DataFrame, check: Check) -> pl.DataFrame:
     if not first.null_count():
         return batch
     return batch.filter(~pl.all_horizontal(pl.exclude(ROW).is_null()))
+
+
+def _plain_text(batch: pl.DataFrame, check: Check) -> pl.DataFrame:
+    """Turn mapped columns of categories into the text they stand for."""
+    coded = [name for name in set(check.columns.values()) if batch.schema[name] in (pl.Categorical, pl.Enum)]
+    return batch.with_columns(pl.col(coded).cast(pl.String)) if coded else batch
 
 
 def _typed(batch: pl.DataFrame, check: Check) -> pl.DataFrame:
@@ -202,11 +210,13 @@ def _typed(batch: pl.DataFrame, check: Check) -> pl.DataFrame:
 def to_key(values: pl.Series) -> pl.Series:
     """Return identifiers as text: outer space gone, empty as null, ``12345.0`` as ``12345``, zeros in front kept.
 
+    Zero is one identifier, however it is signed.
+
     Examples
     --------
     >>> import polars as pl
-    >>> to_key(pl.Series([" 12345.0", "00123", ""])).to_list()
-    ['12345', '00123', None]
+    >>> to_key(pl.Series([" 12345.0", "00123", "", "-0.0"])).to_list()
+    ['12345', '00123', None, '0']
     """
     if values.dtype.is_float():
         whole = values.cast(pl.Int64, strict=False)
@@ -225,7 +235,7 @@ def to_key(values: pl.Series) -> pl.Series:
     text = text.set(text == "", None)
     if text.str.contains(".", literal=True).any():
         text = text.str.replace(r"^(-?(?:0|[1-9][0-9]*))\.0+$", "${1}")
-    return text
+    return text.set(text == "-0", "0")
 
 
 def _kind(values: pl.Series, rules: Rules) -> pl.Series:
@@ -240,7 +250,9 @@ def _kind(values: pl.Series, rules: Rules) -> pl.Series:
 
 def _extra(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     if dtype == TIMESTAMP:
-        return dates.to_timestamp(values, [])
+        return dates.as_utc(values)
+    if dtype == pl.Date:
+        return values.set(~dates.holdable(values), None)
     return values.cast(dtype)
 
 
@@ -309,7 +321,13 @@ def _problems(
         "missing_customer_id": typed["customer_id"].is_null(),
         "missing_timestamp": blank_time,
         "not_a_date": no_time & ~blank_time,
+        "date_out_of_range": none,
     }
+    if problems["not_a_date"].any():
+        rows = problems["not_a_date"].arg_true()
+        outside = dates.out_of_range(batch[check.columns["timestamp"]].gather(rows), list(check.date_formats))
+        problems["date_out_of_range"] = none.scatter(rows, outside)
+        problems["not_a_date"] = problems["not_a_date"].scatter(rows, ~outside)
     number = none
     for failed in unread.values():
         number = number | failed
@@ -387,7 +405,3 @@ def example(row: int, reason: str, raw: str, columns: Mapping[str, str]) -> str:
     fields = json.loads(raw)
     shown = [columns[name] for name in ("timestamp", *_MONEY_COLUMNS) if name in columns]
     return f"row {row} ({reason}): " + ", ".join(f"{name}={fields[name]}" for name in shown)
-
-
-def _as_json(batch: pl.DataFrame, columns: list[str]) -> pl.Series:
-    return batch.select(pl.struct(columns).struct.json_encode().alias(RAW))[RAW]

@@ -10,8 +10,6 @@ import polars as pl
 
 from engine.lake import dates
 
-RAW = "__raw"
-
 
 def as_json(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
     """Return each row as one JSON object of the named columns.
@@ -23,7 +21,7 @@ def as_json(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
     ['{"id":7,"photo":"6162"}']
     """
     plain = pl.DataFrame([_plain(rows[name]).alias(name) for name in columns])
-    return plain.select(pl.struct(columns).struct.json_encode().alias(RAW))[RAW]
+    return plain.select(pl.struct(columns).struct.json_encode().alias("raw"))["raw"]
 
 
 def _plain(values: pl.Series) -> pl.Series:
