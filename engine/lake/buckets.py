@@ -64,9 +64,10 @@ def check_buckets(buckets: int) -> int:
     SettingError
         It is not.
     """
-    if not 1 <= buckets <= MOST_BUCKETS or buckets & (buckets - 1):
+    whole = isinstance(buckets, int) and not isinstance(buckets, bool)
+    if not whole or not 1 <= buckets <= MOST_BUCKETS or buckets & (buckets - 1):
         raise SettingError(
-            f"data.buckets: expected a power of two from 1 to {MOST_BUCKETS}; got {buckets}. "
+            f"data.buckets: expected a power of two from 1 to {MOST_BUCKETS}; got {buckets!r}. "
             "Leave it out to have it chosen from the number of rows."
         )
     return buckets

@@ -10,6 +10,12 @@ from engine.errors import DataError
 from engine.lake.recipe import CANONICAL, OPTIONAL, REQUIRED, RESERVED
 from engine.schema import TIMESTAMP, require_columns
 
+_NUMBERS = ("quantity", "unit_price", "amount")
+_EXPECTED = {
+    "timestamp": "dates, dates with a time, or text or whole numbers such as 20240131",
+    **dict.fromkeys(_NUMBERS, "numbers or text"),
+}
+
 
 def resolve_columns(columns: Mapping[str, str | None], available: list[str], *, where: str) -> dict[str, str]:
     """Return the part of a column map that applies to a source.
@@ -39,6 +45,38 @@ def resolve_columns(columns: Mapping[str, str | None], available: list[str], *, 
         hint = "Set data.columns.amount (the row's value) or data.columns.unit_price."
         require_columns(available, ["amount"], where=where, hint=hint)
     return resolved
+
+
+def check_types(columns: Mapping[str, str], schema: Mapping[str, pl.DataType], *, where: str) -> None:
+    """Raise unless each canonical column has a type that can mean it.
+
+    Raises
+    ------
+    DataError
+        The message names the column, its type and the types that are expected.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> check_types({"customer_id": "client"}, {"client": pl.Int64()}, where="sales.parquet")
+    """
+    for name, source in columns.items():
+        if name in CANONICAL and not _can_mean(name, schema[source]):
+            raise DataError(
+                f"{where}: column {source!r} has the type {schema[source]}, which cannot be read as the "
+                f"{name.replace('_', ' ')}. Expected {_EXPECTED.get(name, 'text or numbers')}. Convert the column, or "
+                f"set data.columns.{name} to another one."
+            )
+
+
+def _can_mean(name: str, dtype: pl.DataType) -> bool:
+    if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null) or dtype.is_integer():
+        return True
+    if name == "timestamp":
+        return dtype == pl.Date or isinstance(dtype, pl.Datetime)
+    if name == "customer_id" or name in _NUMBERS:
+        return dtype.is_numeric() or (dtype == pl.Boolean and name in _NUMBERS)
+    return not dtype.is_nested() and dtype not in (pl.Binary, pl.Object, pl.Duration)
 
 
 def extra_type(dtype: pl.DataType, *, where: str) -> pl.DataType:

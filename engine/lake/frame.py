@@ -16,6 +16,7 @@ import polars as pl
 from engine.errors import DataError
 from engine.lake import dates, quality
 from engine.lake.columns import (
+    check_types,
     extra_type,
     filled_columns,
     resolve_columns,
@@ -145,6 +146,7 @@ class FrameSource:
 
 def _check(batch: pl.DataFrame, recipe: Recipe) -> Check:
     columns = resolve_columns(recipe.columns, batch.columns, where=_NAME)
+    check_types(columns, batch.schema, where=_NAME)
     time = columns["timestamp"]
     formats: tuple[str, ...] = ()
     if dates.needs_formats(batch.schema[time]):

@@ -251,8 +251,8 @@ def _kind(values: pl.Series, rules: Rules) -> pl.Series:
 def _extra(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     if dtype == TIMESTAMP:
         return dates.as_utc(values)
-    if dtype == pl.Date:
-        return values.set(~dates.holdable(values), None)
+    if values.dtype == pl.Date or isinstance(values.dtype, pl.Datetime):
+        values = values.set(~dates.holdable(values), None)
     return values.cast(dtype)
 
 

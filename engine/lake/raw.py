@@ -67,6 +67,6 @@ def _plain_lists(values: pl.Series) -> pl.Series:
     lists = items.with_columns(_plain(items["items"]).alias("items")).group_by("row").agg("items").sort("row")
     joined = rows.select("row", pl.col("items").is_null().alias("none")).join(lists, on="row", how="left")
     empty = pl.lit([], dtype=lists.schema["items"])
-    return joined.sort("row").select(
-        pl.when("none").then(None).otherwise(pl.col("items").fill_null(empty)).alias("x")
-    )["x"]
+    return joined.sort("row").select(pl.when("none").then(None).otherwise(pl.col("items").fill_null(empty)).alias("x"))[
+        "x"
+    ]

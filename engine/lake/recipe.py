@@ -6,12 +6,14 @@ before any file is opened.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.errors import SettingError
+from engine.lake.dates import check_format
 from engine.lake.synthetic import Population
 from engine.schema import RETURN, SALE
 
@@ -21,6 +23,8 @@ CANONICAL = REQUIRED + OPTIONAL
 RESERVED = (*CANONICAL, "is_product", "by_volume", "bucket")
 
 _UNSET = (None, "???", "")
+# Python counts these among the text encodings, but no table is written in them.
+_NO_TABLE = ("idna", "punycode", "undefined", "unicode_escape", "unicode-escape", "raw_unicode_escape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,14 @@ class Rules:
                 raise SettingError.from_unknown(f"data.rules.{key}", values[key], allowed)
         if "non_products" in values:
             values["non_products"] = _texts(values["non_products"], "data.rules.non_products")
+        where = values.get("by_volume_where")
+        if where is not None and not isinstance(where, str):
+            raise SettingError(
+                f"data.rules.by_volume_where: expected an SQL predicate such as \"department = 'FUEL'\"; got {where!r}."
+            )
+        drop = values.get("drop_non_products")
+        if drop is not None and not isinstance(drop, bool):
+            raise SettingError(f"data.rules.drop_non_products: expected true or false; got {drop!r}.")
         if values.get("kind_values") is not None:
             values["kind_values"] = _kind_values(values["kind_values"])
         share = values.get("max_reject_share", 0.5)
@@ -163,6 +175,8 @@ class Recipe:
         SettingError
             A key is unknown, or a value is impossible; the message names the key.
         """
+        if not isinstance(mapping, Mapping):
+            raise SettingError(f"data: expected the keys and values of a recipe; got {mapping!r}.")
         source = mapping.get("source", "files")
         if source not in ("files", "synthetic"):
             raise SettingError.from_unknown("data.source", source, ("files", "synthetic"))
@@ -179,16 +193,22 @@ class Recipe:
             raise SettingError("data.path: a file, a folder or a glob is needed, e.g. data.path=sales/*.csv.")
         values["name"] = str(values.get("name", "files"))
         values["path"] = _texts(values["path"], "data.path")
-        values["columns"] = _column_map(values.get("columns") or {})
-        values["rules"] = Rules.from_mapping(values.get("rules") or {})
+        if not values["path"] or not all(text.strip() for text in values["path"]):
+            raise SettingError(f"data.path: expected files, folders or globs; got {mapping['path']!r}.")
+        values["columns"] = _column_map({} if values.get("columns") is None else values["columns"])
+        values["rules"] = Rules.from_mapping({} if values.get("rules") is None else values["rules"])
         if values.get("products") is not None:
             values["products"] = Products.from_mapping(values["products"])
         decimal = values.get("decimal", ".")
         if decimal not in (".", ","):
             raise SettingError.from_unknown("data.decimal", decimal, (".", ","))
         delimiter = values.get("delimiter")
-        if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1):
+        if delimiter is not None and not _is_delimiter(delimiter):
             raise SettingError(f"data.delimiter: expected one character, e.g. ';'; got {delimiter!r}.")
+        if values.get("encoding") is not None:
+            values["encoding"] = _encoding(values["encoding"])
+        if values.get("date_format") is not None:
+            values["date_format"] = check_format(values["date_format"], where="data.date_format")
         return cls(**values)
 
 
@@ -209,10 +229,9 @@ def _known(cls: type, mapping: Mapping[str, Any], where: str, *, without: tuple[
 def _texts(value: object, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
-    if isinstance(value, (str, int)):
-        return (str(value),)
-    if isinstance(value, (list, tuple)) and all(isinstance(item, (str, int)) for item in value):
-        return tuple(str(item) for item in value)
+    items = value if isinstance(value, (list, tuple)) else [value]
+    if all(isinstance(item, (str, int)) and not isinstance(item, bool) for item in items):
+        return tuple(str(item) for item in items)
     raise SettingError(f"{where}: expected one text or a list of them; got {value!r}.")
 
 
@@ -222,7 +241,12 @@ def _column_map(value: object) -> dict[str, str | None]:
     for name in ("is_product", "by_volume", "bucket"):
         if name in value:
             raise SettingError(f"data.columns.{name}: this name is the lake's own; map the source column to another.")
-    for name in value:
+    for name in REQUIRED:
+        if name in value and value[name] is None:
+            raise SettingError(f"data.columns.{name}: a source column is needed; got none. Every row must have one.")
+    for name, column in value.items():
+        if isinstance(column, bool) or not isinstance(column, (str, int, type(None))):
+            raise SettingError(f"data.columns.{name}: expected the name of one source column; got {column!r}.")
         if str(name).startswith("__"):
             raise SettingError(f"data.columns.{name}: a name cannot begin with two underscores.")
     return {str(name): None if column is None else str(column) for name, column in value.items()}
@@ -234,4 +258,33 @@ def _kind_values(value: object) -> dict[str, tuple[str, ...]]:
     for key in value:
         if key not in (SALE, RETURN):
             raise SettingError.from_unknown("data.rules.kind_values", key, (SALE, RETURN))
-    return {str(key): _texts(words, f"data.rules.kind_values.{key}") for key, words in value.items()}
+    words = {str(key): _texts(spelled, f"data.rules.kind_values.{key}") for key, spelled in value.items()}
+    sales, returns = ({word.strip().lower() for word in words.get(kind, ())} for kind in (SALE, RETURN))
+    if both := sorted(sales & returns):
+        raise SettingError(
+            f"data.rules.kind_values: each word means a sale or a return, but both lists have {', '.join(both)}."
+        )
+    return words
+
+
+def _is_delimiter(value: object) -> bool:
+    # Polars takes one byte; a quote, a line end or a letter would cut fields to pieces.
+    return (
+        isinstance(value, str) and len(value) == 1 and value.isascii() and not value.isalnum() and value not in '"\r\n'
+    )
+
+
+def _encoding(value: object) -> str:
+    """Return the name of an encoding that turns bytes into text, or raise."""
+    wrong = f"data.encoding: expected a text encoding such as utf-8 or latin-1; got {value!r}."
+    if not isinstance(value, str):
+        raise SettingError(wrong)
+    try:
+        known = codecs.lookup(value).name
+        # Codecs such as base64 and rot13 turn bytes into bytes or text into text; this call refuses them.
+        "a".encode(value)
+    except (LookupError, ValueError) as error:
+        raise SettingError(wrong) from error
+    if known in _NO_TABLE:
+        raise SettingError(wrong)
+    return value

@@ -13,9 +13,9 @@ from typing import Any
 
 import polars as pl
 
-from engine.errors import DataError, MissingExtraError, SourceNotFoundError
+from engine.errors import CarteraError, DataError, MissingExtraError, SourceNotFoundError
 from engine.lake import dates, quality, synthetic
-from engine.lake.columns import extra_type, resolve_columns, unknown_extras
+from engine.lake.columns import check_types, extra_type, resolve_columns, unknown_extras
 from engine.lake.quality import Check
 from engine.lake.recipe import Products, Recipe
 from engine.lake.text import ROW, TextFile, inspect_text, scan_text, short_records
@@ -70,8 +70,17 @@ def find_paths(patterns: tuple[str, ...]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
-        for path in _expand(pattern):
-            found.setdefault(path)
+        try:
+            paths = _expand(pattern)
+        except CarteraError:
+            raise
+        except (OSError, RuntimeError) as error:
+            # A name that is too long, a folder that may not be read, a home folder of nobody.
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise SourceNotFoundError(
+                f"data.path={_shortened(pattern)}: cannot be looked up ({reason}). Expected a file, a folder or a glob."
+            ) from error
+        found.update(dict.fromkeys(paths))
     return list(found)
 
 
@@ -83,6 +92,16 @@ def inspect(path: Path, recipe: Recipe) -> Source:
     DataError
         The file is empty or damaged, or no table.
     """
+    try:
+        return _inspect(path, recipe)
+    except PermissionError as error:
+        raise DataError(
+            f"{path}: the file cannot be opened ({error.strerror}). Ask for the right to read it, or leave it out of "
+            "data.path."
+        ) from error
+
+
+def _inspect(path: Path, recipe: Recipe) -> Source:
     with path.open("rb") as stream:
         mark = stream.read(4)
     if path.name.lower().endswith(_PARQUET_ENDINGS) or (mark == _PARQUET_MARK and not _is_text_name(path)):
@@ -130,6 +149,7 @@ def scan(source: Source, scratch: Path) -> pl.LazyFrame:
 def plan_check(source: Source, recipe: Recipe, extras: dict[str, pl.DataType], scratch: Path) -> Check:
     """Return how to check the source's rows: resolved columns, date formats, short records, products."""
     columns = resolve_columns(recipe.columns, list(source.columns), where=source.name)
+    check_types(columns, source.columns, where=source.name)
     raw = scan(source, scratch)
     time = columns["timestamp"]
     short = None
@@ -170,10 +190,16 @@ def read_products(products: Products) -> pl.DataFrame:
         text = inspect_text(path, encoding=None, delimiter=None)
         table = pl.scan_csv(path, separator=text.delimiter, infer_schema=False, glob=False)
     wanted = [products.key, *products.columns]
-    names = table.collect_schema().names()
-    require_columns(names, wanted, where=f"data.products, {path.name}")
-    frame = table.select(wanted).collect()
-    keys = quality.to_key(frame[products.key]).alias("product_id")
+    try:
+        names = table.collect_schema().names()
+        require_columns(names, wanted, where=f"data.products, {path.name}")
+        frame = table.select(wanted).collect()
+        keys = quality.to_key(frame[products.key]).alias("product_id")
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"data.products.path={path.name}: cannot be read ({_first_line(error)}). Expected Parquet or UTF-8 text "
+            f"with the product codes in the column {products.key!r}."
+        ) from error
     return (
         frame.drop(products.key)
         .with_columns(keys)
@@ -213,8 +239,10 @@ def _expand(pattern: str) -> list[Path]:
             endings = ", ".join(_TEXT_ENDINGS + _PARQUET_ENDINGS)
             raise SourceNotFoundError(f"data.path={pattern}: the folder holds no data file ({endings}).")
         return files
-    if path.exists():
+    if path.is_file():
         return [path]
+    if path.exists():
+        raise SourceNotFoundError(f"data.path={pattern}: neither a file nor a folder (a pipe or a device, perhaps).")
     if glob.has_magic(pattern):
         # pathlib cannot expand an absolute pattern.
         files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
@@ -232,7 +260,14 @@ def _expand(pattern: str) -> list[Path]:
 
 def _inside_package(inner: str) -> Path:
     name, _, rest = inner.partition("/")
-    spec = importlib.util.find_spec(name)
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise SourceNotFoundError(
+            f"data.path=package:{_shortened(inner)}: expected package:NAME/inner/path with the name of a package."
+        )
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         extra = _EXTRAS.get(name)
         how = f"pip install cartera[{extra}]" if extra else f"install the package {name}"
@@ -261,6 +296,14 @@ def _inspect_parquet(path: Path) -> Source:
     if rows == 0:
         raise DataError(f"{path}: the file has columns and no row.")
     return Source(path.name, digest.hexdigest(), columns, rows, path=path)
+
+
+def _shortened(text: str, most: int = 100) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def _scan_population(population: synthetic.Population) -> pl.LazyFrame:

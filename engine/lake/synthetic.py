@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,11 @@ DAYS_A_YEAR = 365.25
 _SECONDS_A_DAY = 86_400
 # Part of the content hash: to be raised when the same parameters give other rows.
 _GENERATION = 1
+# What a lake can hold (see engine.lake.dates), and what one block of customers may take in memory.
+_FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
+_MOST_DAYS = (_LAST_DAY - _FIRST_DAY).days + 1
+_MOST = {"customers": 1_000_000_000, "days": _MOST_DAYS, "products": 10_000_000}
+_MOST_ROWS_A_CUSTOMER = 5_000
 # Gamma shape of the spread of rates inside a type: coefficient of variation one half.
 _RATE_SHAPE = 4.0
 
@@ -62,13 +67,14 @@ class CustomerType:
     share
         Of all customers (0 to 1); the shares of all types sum to one.
     orders_per_year
-        Mean rate of orders while active; customers vary around it (gamma, coefficient of variation 0.5).
+        Mean rate of orders while active, at most 10,000; customers vary around it (gamma, coefficient of variation
+        0.5).
     lines_per_order, units_per_line
-        Means, at least 1.
+        Means, at least 1; at most 1,000 and 1,000,000.
     price
-        Mean unit price, above 0.
+        Mean unit price, 0.01 to 1,000,000.
     churn_per_year
-        Rate at which a customer stops for good, per year; 0 for never.
+        Rate at which a customer stops for good, per year, at most 1,000; 0 for never.
     """
 
     share: float
@@ -96,9 +102,9 @@ class Population:
     customers
         How many, at least 1; the ids are 1 to ``customers``.
     first_day
-        Day on which the first customer may arrive.
+        Day on which the first customer may arrive, from 1900-01-01.
     days
-        Length of the history, in days.
+        Length of the history, in days; it ends by 2199-12-31.
     seed
         Of every draw.
     products
@@ -122,11 +128,20 @@ class Population:
     types: Mapping[str, CustomerType] = dataclasses.field(default_factory=lambda: dict(DEFAULT_TYPES))
 
     def __post_init__(self) -> None:
-        for name in ("customers", "days", "products"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"data.{name}: expected a whole number from 1; got {getattr(self, name)}.")
-        if self.seed < 0:
-            raise SettingError(f"data.seed: expected a whole number from 0; got {self.seed}.")
+        for name, most in _MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise SettingError(
+                    f"data.{name}: expected a whole number from 1 to {most}; got {_short(getattr(self, name))}."
+                )
+        if not _FIRST_DAY <= self.first_day <= _LAST_DAY - timedelta(days=self.days - 1):
+            raise SettingError(
+                f"data.first_day: a history of {self.days} days from {self.first_day} does not lie from {_FIRST_DAY} "
+                f"to {_LAST_DAY}. Choose another data.first_day or a smaller data.days."
+            )
+        if not 0 <= self.seed < 2**64:
+            raise SettingError(
+                f"data.seed: expected a whole number from 0, below 2 to the 64; got {_short(self.seed)}."
+            )
         if not self.types:
             raise SettingError("data.types: at least one type of customer is needed.")
         for name, kind in self.types.items():
@@ -134,6 +149,12 @@ class Population:
         total = sum(kind.share for kind in self.types.values())
         if abs(total - 1.0) > 1e-9:
             raise SettingError(f"data.types: the shares must sum to 1; they sum to {total:.6g}.")
+        rows = sum(kind.share * kind.lines_per_order * (1 + self._orders(kind)) for kind in self.types.values())
+        if rows > _MOST_ROWS_A_CUSTOMER:
+            raise SettingError(
+                f"data.types: a customer would have about {rows:,.0f} rows over {self.days} days; at most "
+                f"{_MOST_ROWS_A_CUSTOMER:,} are possible. Lower orders_per_year, lines_per_order or data.days."
+            )
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Population:
@@ -146,6 +167,8 @@ class Population:
         for key in ("customers", "days", "seed", "products"):
             if key in values:
                 values[key] = _whole(values[key], f"data.{key}")
+        if isinstance(values.get("first_day"), datetime):
+            values["first_day"] = values["first_day"].date()
         if "first_day" in values and not isinstance(values["first_day"], date):
             try:
                 values["first_day"] = date.fromisoformat(str(values["first_day"]))
@@ -164,12 +187,14 @@ class Population:
 
     def estimated_rows(self) -> int:
         """Return about how many rows there will be, from the means of the types."""
-        years = self.days / DAYS_A_YEAR
         orders = sum(
-            kind.share * kind.lines_per_order * (1 + kind.orders_per_year * years * 0.75)
-            for kind in self.types.values()
+            kind.share * kind.lines_per_order * (1 + self._orders(kind) * 0.75) for kind in self.types.values()
         )
         return max(1, int(self.customers * orders))
+
+    def _orders(self, kind: CustomerType) -> float:
+        """Return the mean number of orders of a customer who is active during the whole history."""
+        return kind.orders_per_year * self.days / DAYS_A_YEAR
 
 
 def transactions(population: Population, *, max_rows: int = 250_000) -> Iterator[pl.DataFrame]:
@@ -334,7 +359,8 @@ def _price_factors(population: Population) -> NDArray[np.float64]:
 
 def _whole(value: object, where: str) -> int:
     # Hydra reads 2e6 as a float.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or not isinstance(value, (int, float)):
         raise SettingError(f"{where}: expected a whole number; got {value!r}.")
     return int(value)
 
@@ -352,6 +378,8 @@ def _types(value: object) -> dict[str, CustomerType]:
                 raise SettingError.from_unknown(f"data.types.{name}", key, allowed)
             if isinstance(number, bool) or not isinstance(number, (int, float)):
                 raise SettingError(f"data.types.{name}.{key}: expected a number; got {number!r}.")
+            if isinstance(number, int) and number.bit_length() > 64:
+                raise SettingError(f"data.types.{name}.{key}: expected a smaller number; got {_short(number)}.")
         for key in ("share", "orders_per_year"):
             if key not in settings:
                 raise SettingError(f"data.types.{name}.{key}: a value is needed.")
@@ -360,15 +388,22 @@ def _types(value: object) -> dict[str, CustomerType]:
 
 
 def _check_type(name: str, kind: CustomerType) -> None:
-    least = {
-        "share": 0.0,
-        "orders_per_year": 0.0,
-        "lines_per_order": 1.0,
-        "units_per_line": 1.0,
-        "price": 0.01,
-        "churn_per_year": 0.0,
+    bounds = {
+        "share": (0.0, 1.0),
+        "orders_per_year": (0.0, 10_000.0),
+        "lines_per_order": (1.0, 1_000.0),
+        "units_per_line": (1.0, 1_000_000.0),
+        "price": (0.01, 1_000_000.0),
+        "churn_per_year": (0.0, 1_000.0),
     }
-    for key, bound in least.items():
+    for key, (least, most) in bounds.items():
         value = getattr(kind, key)
-        if not (bound <= value < float("inf")):
-            raise SettingError(f"data.types.{name}.{key}: expected a number from {bound:g}; got {value}.")
+        if not least <= value <= most:
+            raise SettingError(
+                f"data.types.{name}.{key}: expected a number from {least:.10g} to {most:.10g}; got {value}."
+            )
+
+
+def _short(value: int) -> str:
+    # Python refuses to write numbers of thousands of digits.
+    return str(value) if value.bit_length() < 100 else f"a number of {value.bit_length()} bits"

@@ -11,7 +11,9 @@ import codecs
 import csv
 import gzip
 import hashlib
+import io
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +27,15 @@ ROW = "__row"
 EXTRA = "__extra"
 
 _CHUNK = 1 << 20
-# Below the csv module's limit on one field, which a stray quote could otherwise reach.
-_HEAD_BYTES = 1 << 16
+# Enough for a header of many thousand columns and the rows that show the delimiter.
+_HEAD_BYTES = 1 << 20
 # Fields beyond the header that are looked at; a value in the first few tells a ragged record.
 _SURPLUS = 3
 _DELIMITERS = (";", ",", "\t", "|")
+UNCLOSED_QUOTE = (
+    'perhaps a double quote is not closed, or stands inside a field (an inch mark such as 5" pipe). A field with a '
+    'double quote must be written in double quotes, with the quote doubled: "5"" pipe".'
+)
 # Bytes that cp1252 leaves undefined: a text with one of them is latin-1.
 _NOT_CP1252 = frozenset((0x81, 0x8D, 0x8F, 0x90, 0x9D))
 _BOMS = (
@@ -52,7 +58,10 @@ class TextFile:
     text_bytes
         Length after decompression.
     encoding, delimiter, header
-        How it is written; ``header`` holds the column names.
+        How it is written; ``header`` holds the column names, without outer space; a column without a name is called
+        ``column_N`` after its place.
+    named
+        Number of columns up to the last one that has a name: what a record must have.
     quoted
         Whether a double quote occurs anywhere.
     """
@@ -62,6 +71,7 @@ class TextFile:
     encoding: str
     delimiter: str
     header: tuple[str, ...]
+    named: int
     quoted: bool
 
     @property
@@ -131,10 +141,9 @@ def inspect_text(path: Path, *, encoding: str | None, delimiter: str | None) -> 
     found = wide or encoding or ("utf-8" if strict is not None else "latin-1" if odd else "cp1252")
     text = codecs.getincrementaldecoder(found)("ignore").decode(bytes(head))
     sign = delimiter or _find_delimiter(text)
-    header = _header(text, sign, path)
-    if not _has_rows(text, sign):
-        raise DataError(f"{path}: the file has a header and no row.")
-    return TextFile(reader.hash.hexdigest(), size, found, sign, header, quoted)
+    header, named = _header(text, sign, path)
+    _refuse_without_rows(text, sign, path, cut=size > len(head))
+    return TextFile(reader.hash.hexdigest(), size, found, sign, header, named, quoted)
 
 
 def scan_text(path: Path, file: TextFile, scratch: Path) -> pl.LazyFrame:
@@ -149,6 +158,9 @@ def scan_text(path: Path, file: TextFile, scratch: Path) -> pl.LazyFrame:
     raw = pl.scan_csv(
         readable,
         separator=file.delimiter,
+        # By place: the names of the file may be empty or padded.
+        has_header=False,
+        skip_rows=1,
         schema=dict.fromkeys((*file.header, *surplus), pl.String),
         infer_schema=False,
         truncate_ragged_lines=True,
@@ -161,14 +173,14 @@ def scan_text(path: Path, file: TextFile, scratch: Path) -> pl.LazyFrame:
 
 
 def short_records(path: Path, file: TextFile, scan: pl.LazyFrame, scratch: Path) -> pl.Series:
-    """Return the numbers of the records with fewer fields than the header.
+    """Return the numbers of the records with fewer fields than the header has up to its last name.
 
     Polars fills such records with nulls and cannot tell them from empty fields, so where a last field is empty the
     delimiters of the lines are counted. A file whose last column is always filled pays nothing for it.
     """
     none = pl.Series(ROW, [], dtype=pl.Int64)
-    last = pl.col(file.header[-1])
-    if len(file.header) == 1 or not scan.select(last.is_null().any()).collect().item():
+    last = pl.col(file.header[file.named - 1])
+    if file.named == 1 or not scan.select(last.is_null().any()).collect().item():
         return none
     readable = path if file.is_utf8 else _transcode(path, file, scratch)
     line = pl.col("line").fill_null("")
@@ -192,12 +204,12 @@ def short_records(path: Path, file: TextFile, scan: pl.LazyFrame, scratch: Path)
             .agg(pl.col("signs").sum(), pl.col("filled").any())
             .filter("filled")
         )
-    short = records.filter((pl.col("signs") < len(file.header) - 1) & (pl.col(ROW) > 0))
+    short = records.filter((pl.col("signs") < file.named - 1) & (pl.col(ROW) > 0))
     return short.select(pl.col(ROW).sort()).collect()[ROW]
 
 
 def _chunks(reader: _HashingReader, path: Path) -> Iterator[bytes]:
-    if path.suffix != ".gz":
+    if not _is_gzip(path):
         while chunk := reader.read(_CHUNK):
             yield chunk
         return
@@ -207,6 +219,10 @@ def _chunks(reader: _HashingReader, path: Path) -> Iterator[bytes]:
                 yield chunk
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: the gzip file is damaged or cut short ({error}). Fetch it again.") from error
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
 
 
 def _with_first(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -250,19 +266,42 @@ def _find_delimiter(text: str) -> str:
     return best
 
 
-def _header(text: str, delimiter: str, path: Path) -> tuple[str, ...]:
-    names = next(csv.reader(text.splitlines(), delimiter=delimiter), [])
-    header = [name.strip() or f"column_{i + 1}" for i, name in enumerate(names)]
-    twice = sorted({name for name in header if header.count(name) > 1})
+def _records(text: str, delimiter: str, path: Path) -> Iterator[list[str]]:
+    """Yield the records at the beginning of the file, with line ends inside quotes kept."""
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    except csv.Error as error:
+        raise DataError(f"{path}: {UNCLOSED_QUOTE}") from error
+
+
+def _header(text: str, delimiter: str, path: Path) -> tuple[tuple[str, ...], int]:
+    """Return the column names, and how many columns there are up to the last one that has a name in the file."""
+    if "\n" not in text and "\r" in text:
+        raise DataError(
+            f"{path}: its lines end in a carriage return alone, as on old Macintosh computers. "
+            "Save it again with line feeds (LF) or Windows line ends (CR LF)."
+        )
+    names = [name.strip() for name in next(_records(text, delimiter, path), [])]
+    if not any(names):
+        raise DataError(f"{path}: the first line holds no column name. Expected the header there.")
+    header = [name or f"column_{place}" for place, name in enumerate(names, 1)]
+    twice = sorted(name for name, times in Counter(header).items() if times > 1)
     if twice:
         raise DataError(f"{path}: the header has the same column more than once: {', '.join(twice)}.")
-    return tuple(header)
+    return tuple(header), max(place for place, name in enumerate(names, 1) if name)
 
 
-def _has_rows(text: str, delimiter: str) -> bool:
-    rows = csv.reader(text.splitlines(), delimiter=delimiter)
+def _refuse_without_rows(text: str, delimiter: str, path: Path, *, cut: bool) -> None:
+    rows = _records(text, delimiter, path)
     next(rows, None)
-    return any(any(field.strip() for field in row) for row in rows)
+    if any(any(field.strip() for field in row) for row in rows):
+        return
+    if cut:
+        raise DataError(
+            f"{path}: the first {_HEAD_BYTES >> 20} MiB hold no end of the header line, or nothing after it but blanks. "
+            f"Expected a header line and rows. {UNCLOSED_QUOTE[0].upper()}{UNCLOSED_QUOTE[1:]}"
+        )
+    raise DataError(f"{path}: the file has a header and no row.")
 
 
 def _transcode(path: Path, file: TextFile, scratch: Path) -> Path:
@@ -270,7 +309,7 @@ def _transcode(path: Path, file: TextFile, scratch: Path) -> Path:
     target = scratch / f"{file.sha256[:32]}.csv"
     if target.exists():
         return target
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if _is_gzip(path) else open
     part = target.with_suffix(".part")
     with (
         opener(path, "rt", encoding=file.encoding, newline="") as source,

@@ -7,7 +7,6 @@ ones fail without a word under a strict content policy.
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,9 +28,10 @@ from engine.report.look import (
     lower_first,
     plain,
     tint,
+    wrapped,
 )
 from engine.report.numbers import NumberFormat, known
-from engine.report.words import Words, shortened
+from engine.report.words import Words
 
 FULL_COLOUR_AT = 4.0
 """Ratio to the average (or its inverse) from which the heat map is at its deepest colour."""
@@ -87,7 +87,7 @@ def shares_chart(marks: Sequence[Mark], segments: Sequence[Mapping[str, Any]], s
     shares = [segment[key] or 0.0 for segment in segments for key in ("share_customers", "share_monetary")]
     low, high = min(0.0, *shares), max(shares)
     long, short = (
-        [f"<b>{mark.rank}</b>  {_wrapped(mark.name, room, most_lines)}" for mark in marks]
+        [f"<b>{mark.rank}</b>  {wrapped(mark.name, room, most_lines)}" for mark in marks]
         for room, most_lines in ((100, 1), (NAME_ON_PHONE, lines))
     )
     names = [
@@ -271,10 +271,9 @@ def profile_chart(
         finding = say("profile_finding", measure=lower_first(at.label), name=who.name, ratio=to.factor(top))
     numbers = [f"<b>{mark.rank}</b>" for mark in marks]
     room = NAME_ROOM // len(marks)
-    inside = room >= SHORTEST_NAME
+    inside, width = room >= SHORTEST_NAME, max(room, SHORTEST_NAME)
     names = [
-        f"{number}<br>{_wrapped(mark.name, room, MOST_LINES)}"
-        for number, mark in zip(numbers, marks, strict=True)
+        f"{number}<br>{wrapped(mark.name, width, MOST_LINES)}" for number, mark in zip(numbers, marks, strict=True)
     ]
     still = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": ""}
     layout = base_layout(
@@ -284,7 +283,7 @@ def profile_chart(
         xaxis={"side": "top", "tickvals": list(range(len(marks))), "tickangle": 0, **still},
         yaxis={
             "tickvals": list(range(len(measures))),
-            "ticktext": [_wrapped(measure.label, SHORTEST_NAME, MOST_LINES) for measure in measures],
+            "ticktext": [wrapped(measure.label, SHORTEST_NAME, MOST_LINES) for measure in measures],
             "autorange": "reversed",
             "automargin": True,
             "ticklabelstandoff": 8,
@@ -347,15 +346,6 @@ def _depth(ratio: float | None) -> float | None:
     if ratio is None:
         return None
     return max(-1.0, min(1.0, math.log(ratio, FULL_COLOUR_AT))) if ratio > 0 else -1.0
-
-
-def _wrapped(name: str, width: int, most_lines: int) -> str:
-    """Break a name into lines, and cut it where they are not enough."""
-    for room in range(most_lines * width, width - 1, -1):
-        lines = textwrap.wrap(shortened(name, room), width)
-        if len(lines) <= most_lines:
-            break
-    return "<br>".join(plain(line) for line in lines)
 
 
 def _map_finding(drawn: Sequence[tuple[float, float]], x_label: str, y_label: str, x_title: str, say: Words) -> str:

@@ -17,9 +17,9 @@ from markupsafe import Markup
 
 from engine.report.charts import map_chart, profile_chart, shares_chart
 from engine.report.curves import choice_charts, choice_section
-from engine.report.look import MONEY_MEASURES, Chart, Mark, Measure, tint
+from engine.report.look import MONEY_MEASURES, Chart, Mark, Measure, tint, upper_first
 from engine.report.numbers import NumberFormat, decimals_for, known
-from engine.report.words import TEXTS, Words, upper_first
+from engine.report.words import TEXTS, Words
 
 CARD_MEASURES = ("monetary", "frequency", "units", "recency_days")
 """What a card shows of a segment, in this order, where the run has it."""

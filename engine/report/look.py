@@ -5,10 +5,12 @@ A segment keeps its colour and its number throughout the page, so that colour is
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
 from engine.report.numbers import NumberFormat
+from engine.segments.naming import SEPARATOR
 
 PALETTE = (
     *("#1b5e9e", "#e0812b", "#1f8a70", "#8c4a9e", "#c23b5a"),
@@ -152,6 +154,44 @@ def lower_first(text: str) -> str:
     ('facturación', 'RFM')
     """
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+def upper_first(text: str) -> str:
+    """Write a name at the start of a line.
+
+    Examples
+    --------
+    >>> upper_first("antes del periodo")
+    'Antes del periodo'
+    """
+    return text[:1].upper() + text[1:]
+
+
+def shortened(name: str, room: int) -> str:
+    """Cut a name to ``room`` characters; what tells namesakes apart, at its end, is the last to go.
+
+    Examples
+    --------
+    >>> shortened("Customers with potential · those who spend most", 34)
+    'Customers… · those who spend most'
+    >>> shortened("Customers with potential · those who spend most", 24)
+    '… · those who spend most'
+    """
+    if len(name) <= room:
+        return name
+    common, separator, own = name.rpartition(SEPARATOR)
+    if not separator or len(own) + len(separator) >= room:
+        return textwrap.shorten(own, room, placeholder="…")
+    return textwrap.shorten(common, room - len(own) - len(separator), placeholder="…") + separator + own
+
+
+def wrapped(name: str, width: int, most_lines: int) -> str:
+    """Break a name into lines for Plotly, and cut it where they are not enough."""
+    for room in range(most_lines * width, width - 1, -1):
+        lines = textwrap.wrap(shortened(name, room), width)
+        if len(lines) <= most_lines:
+            break
+    return "<br>".join(plain(line) for line in lines)
 
 
 def base_layout(to: NumberFormat, **special: Any) -> dict[str, Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.schema import Word, check_language
-from engine.segments.naming import SEPARATOR
 
 TEXTS: Mapping[str, Word] = {
     # Top of the page
@@ -302,6 +300,7 @@ NAMES: Mapping[str, Word] = {
     "missing_quantity": Word("no quantity", "sin cantidad"),
     "missing_amount": Word("no amount", "sin importe"),
     "not_a_date": Word("date that cannot be read", "fecha ilegible"),
+    "date_out_of_range": Word("date out of range", "fecha fuera de rango"),
     "not_a_number": Word("number that cannot be read", "número ilegible"),
     "infinite_number": Word("infinite number", "número infinito"),
     "number_too_large": Word("number too large", "número demasiado grande"),
@@ -372,32 +371,3 @@ class Words:
     def name(self, name: str) -> str:
         """Return the reader's term for an engine name; one we do not know is shown with blanks for ``_``."""
         return self.of(NAMES[name]) if name in NAMES else name.replace("_", " ")
-
-
-def upper_first(text: str) -> str:
-    """Write a name at the start of a line.
-
-    Examples
-    --------
-    >>> upper_first("antes del periodo")
-    'Antes del periodo'
-    """
-    return text[:1].upper() + text[1:]
-
-
-def shortened(name: str, room: int) -> str:
-    """Cut a name to ``room`` characters; what tells namesakes apart, at its end, is the last to go.
-
-    Examples
-    --------
-    >>> shortened("Customers with potential · those who spend most", 34)
-    'Customers… · those who spend most'
-    >>> shortened("Customers with potential · those who spend most", 24)
-    '… · those who spend most'
-    """
-    if len(name) <= room:
-        return name
-    common, separator, own = name.rpartition(SEPARATOR)
-    if not separator or len(own) + len(separator) >= room:
-        return textwrap.shorten(own, room, placeholder="…")
-    return textwrap.shorten(common, room - len(own) - len(separator), placeholder="…") + separator + own

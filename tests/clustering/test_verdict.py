@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_data_without_groups_have_no_clear_k(family, d):
         found = verdict_on(matrix, 3, 8, seed=seed)
         assert not found.clear
         assert 3 <= found.k <= 8
-        assert "No number of segments stands out" in found.reason.en
+        assert "no number of segments stands out" in found.reason.en
 
 
 def test_complete_journey_has_no_clear_k_and_the_limits_take_the_knee():
@@ -126,15 +127,66 @@ def test_complete_journey_has_no_clear_k_and_the_limits_take_the_knee():
     assert (found.k, found.clear, found.knee, found.silhouette_best) == (4, False, 4, 3)
     assert found.knee_strength == pytest.approx(0.0875, abs=0.001)
     assert found.reason.en == (
-        "No number of segments stands out: the gain from one more segment drops by 20% at most (behind 6), where "
-        "separate groups would show 65% or more. Within the limits of 3 to 8, 4 was taken, where the curve bends most."
+        "The customers shade into one another: no number of segments stands out. Within the limits of 3 to 8, 4 was "
+        "taken, where the inertia curve bends most; by silhouette alone it would be 3."
     )
     assert found.reason.es == (
-        "Ningún número de segmentos destaca: la mejora que aporta un segmento más cae como mucho un 20\xa0% (a partir "
-        "de 6), cuando con grupos separados caería un 65\xa0% o más. Dentro de los límites, de 3 a 8, se ha tomado 4, "
-        "donde más se dobla la curva."
+        "Entre unos clientes y otros no hay cortes claros: ningún número de segmentos destaca. Dentro de los límites, "
+        "de 3 a 8, se ha tomado 4, donde más se dobla la curva de la inercia; solo por la silueta sería 3."
     )
     assert found.warnings == ()
+
+
+def test_the_figures_behind_the_reason_are_explained_apart():
+    found = choose_k(complete_journey(), min_segments=3, max_segments=8)
+    assert "logarithmic scales" in found.evidence.en
+    assert "the sharpest break is at 6: beyond it, the slope is 20% gentler; groups are spoken of from 65% on." in (
+        found.evidence.en
+    )
+    assert "está en 6: a partir de ahí la pendiente es un 20\xa0% menor" in found.evidence.es
+    assert not re.search(r"%|\d[.,]\d", found.reason.en + found.reason.es)
+
+
+def test_the_silhouette_that_agrees_with_the_bend_is_told():
+    found = choose_k(complete_journey(), min_segments=4, max_segments=8)
+    assert (found.k, found.silhouette_best) == (4, 4)
+    assert found.reason.en.endswith("where the inertia curve bends most; the silhouette is highest at 4 too.")
+    assert found.reason.es.endswith("curva de la inercia; la silueta también es máxima con 4.")
+
+
+def test_without_a_silhouette_the_reason_is_silent_on_it():
+    trials = table([2894, 1675, 1192, 937, 784], [None] * 5, total=7407)
+    assert "silhouette" not in choose_k(trials, min_segments=3, max_segments=6).reason.en
+
+
+@pytest.mark.parametrize(
+    ("ks", "en", "es"),
+    [
+        (range(2, 9), "Within the limits of 3 to 8, ", "Dentro de los límites, de 3 a 8, "),
+        (range(3, 8), "From 3 to 7, the numbers tried", "De 3 a 7, los números probados"),
+        (range(4, 9), "From 4 to 8, the numbers tried", "De 4 a 8, los números probados"),
+        (range(2, 4), "Within the limits, 3 was taken, the only", "Dentro de los límites, se ha tomado 3, el único"),
+    ],
+)
+def test_the_limits_named_are_those_that_were_tried(ks, en, es):
+    trials = [trial for trial in complete_journey() if trial.k in ks]
+    found = choose_k(trials, min_segments=3, max_segments=8)
+    assert en in found.reason.en
+    assert es in found.reason.es
+
+
+def test_too_few_trials_prove_no_lack_of_groups():
+    trials = [trial for trial in complete_journey() if trial.k in (2, 8)]
+    found = choose_k(trials, min_segments=3, max_segments=8)
+    assert found.reason.en.startswith("Too few numbers of segments were tried")
+    assert found.evidence is None
+
+
+def test_a_straight_curve_has_no_break_to_speak_of():
+    # Inertia as 1 / k falls in a straight line on logarithmic scales.
+    found = choose_k(table([50, 100 / 3, 25, 20], [0.4] * 4, total=100), min_segments=2, max_segments=5)
+    assert "Here it breaks nowhere" in found.evidence.en
+    assert "no se quiebra en ningún punto" in found.evidence.es
 
 
 @pytest.mark.parametrize(("low", "high", "k"), [(2, 8, 4), (3, 8, 4), (4, 5, 4), (6, 8, 6), (2, 3, 2), (3, 3, 3)])
@@ -182,25 +234,28 @@ def test_distinct_rows_used_up_are_a_full_break():
 def test_groups_are_clear_with_their_figures():
     found = choose_k(four_groups(), min_segments=3, max_segments=8)
     assert (found.k, found.clear, found.knee, found.silhouette_best) == (4, True, 4, 4)
-    assert found.reason.en.startswith("4 segments stand out.")
-    assert "drops by 93%" in found.reason.en
-    assert "(0.90)" in found.reason.en
-    assert "un 93\xa0%" in found.reason.es
-    assert "(0,90)" in found.reason.es
+    assert found.reason.en.startswith("4 segments stand out: up to 4,")
+    assert "at 4: beyond it, the slope is 93% gentler" in found.evidence.en
+    assert "The silhouette there is 0.90." in found.evidence.en
+    assert "un 93\xa0%" in found.evidence.es
+    assert "0,90" in found.evidence.es
 
 
 def test_a_break_that_the_silhouette_does_not_confirm_is_not_clear():
     trials = table([500, 300, 40, 36, 33], [0.85, 0.80, 0.60, 0.55, 0.5], total=1000)
     found = choose_k(trials, min_segments=2, max_segments=8)
     assert (found.k, found.clear, found.knee, found.silhouette_best) == (4, False, 4, 2)
-    assert "does not confirm it (0.60; the highest is 0.85, at 2)" in found.reason.en
+    assert "the inertia curve breaks at 4, but the silhouette does not confirm" in found.reason.en
+    assert found.reason.en.endswith("4 was taken, where the inertia curve breaks; by silhouette alone it would be 2.")
+    assert "The silhouette there is 0.60." in found.evidence.en
 
 
 def test_a_break_between_segments_that_overlap_is_not_clear():
     trials = table([500, 300, 40, 36, 33], [0.1, 0.15, 0.2, 0.1, 0.1], total=1000)
     found = choose_k(trials, min_segments=2, max_segments=8)
     assert (found.k, found.clear) == (4, False)
-    assert "does not confirm separate groups (0.20)" in found.reason.en
+    assert "does not confirm separate groups" in found.reason.en
+    assert found.reason.en.endswith("where the inertia curve breaks; the silhouette is highest at 4 too.")
 
 
 def test_a_clear_number_outside_the_limits_is_told():
@@ -294,7 +349,7 @@ def test_k_that_was_fixed_is_taken():
         (trial(2, 10.0, 0.5), "outside the limits of 3 to 8"),
         (trial(3, 10.0, 0.9, sizes=[980, 10, 10]), "one holds 98.0% of customers"),
         (trial(3, 10.0, 0.9, sizes=[500, 495, 5]), "The smallest segment has 0.5%"),
-        (trial(1, 10.0, None), "1 segment is outside the limits"),
+        (trial(1, 10.0, None), "The number that was set, 1, is outside the limits"),
     ],
 )
 def test_k_that_was_fixed_is_warned_about_where_it_does_not_fit(one, expected):
@@ -334,5 +389,6 @@ def test_a_verdict_is_json():
     read = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert read["limits"] == [5, 7]
     assert read["reason"] == {"en": found.reason.en, "es": found.reason.es}
+    assert read["evidence"] == {"en": found.evidence.en, "es": found.evidence.es}
     assert len(read["warnings"]) == len(found.warnings) > 0
     assert set(read) == set(found.__slots__)

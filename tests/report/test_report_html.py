@@ -12,13 +12,17 @@ from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from engine.clustering.result import Clustering
+from engine.clustering.sweep import Trial
+from engine.clustering.verdict import choose_k
 from engine.errors import SettingError
 from engine.lake.quality import REASONS
 from engine.report.charts import ratio_to_average
 from engine.report.html import driver_sentence, render
-from engine.report.look import PALETTE, Mark, luminance
+from engine.report.look import PALETTE, Mark, luminance, shortened
 from engine.report.numbers import MISSING, NumberFormat, decimals_for
 from engine.report.words import NAMES, TEXTS, Words
 from engine.schema import Word
@@ -266,7 +270,7 @@ def test_every_segment_is_there_with_its_words_and_figures(language, pages):
                 "The segment “Regular customers” weighs 2.3 times as much in revenue as in customers",
                 "Adding segments pays less beyond 4",
                 "Of the numbers allowed, 3 separates best; with 4 the silhouette is 0.59",
-                "Buys 2.1 times as often as average",
+                "Places 2.1 times the average number of orders",
                 "All 1,469,307 rows that were read are in the analysis",
             ],
         ),
@@ -279,7 +283,7 @@ def test_every_segment_is_there_with_its_words_and_figures(language, pages):
                 "El segmento «Clientes usuarios» pesa en facturación 2,3 veces lo que pesa en clientes",
                 "A partir de 4, añadir segmentos compensa menos",
                 "De los números permitidos, 3 es el que mejor separa; con 4 la silueta es 0,59",
-                "Compra 2,1 veces lo que la media",
+                "Hace 2,1 veces los pedidos de la media",
                 "Las 1.469.307 filas leídas están todas en el análisis",
             ],
         ),
@@ -384,7 +388,11 @@ def test_nearly_all_rows_are_not_called_all():
 @pytest.mark.parametrize(
     ("driver", "en", "es"),
     [
-        (("frequency", 2.146, "high"), "Buys 2.1 times as often as average", "Compra 2,1 veces lo que la media"),
+        (
+            ("frequency", 2.146, "high"),
+            "Places 2.1 times the average number of orders",
+            "Hace 2,1 veces los pedidos de la media",
+        ),
         (("monetary", 0.2247, "low"), "Spends 22% of the average", "Gasta el 22\xa0% de la media"),
         (("visits", 3.0, "high"), "visits: 3.0 times the average", "visits: 3,0 veces la media"),
         (("visits", 0.5, "low"), "visits: 50% of the average", "visits: el 50\xa0% de la media"),
@@ -399,6 +407,143 @@ def test_a_driver_becomes_a_true_sentence(driver, en, es):
     record = {"feature": feature, "ratio": ratio, "z": 1.0, "direction": direction}
     assert driver_sentence(record, {}, Words("en"), NumberFormat("en")) == en
     assert driver_sentence(record, {}, Words("es"), NumberFormat("es")) == es
+
+
+def test_the_evidence_on_k_stands_with_the_curves():
+    summary = example.complete_journey()
+    without = Page(render(summary, "es")).text
+    summary["verdict"]["evidence"] = {"en": "The line breaks nowhere.", "es": "La línea no se quiebra."}
+    choice = Page(render(summary, "es")).text.split("Por qué 4 segmentos")[1]
+    assert "La línea no se quiebra." in choice.split("Los números de segmentos probados")[0]
+    assert "La línea no se quiebra." not in without
+
+
+def test_the_numbers_tried_are_told_where_they_are_fewer_than_allowed():
+    summary = example.complete_journey()
+    assert "were tried" not in Page(render(summary, "en")).text
+    summary["trials"] = [trial for trial in summary["trials"] if 3 <= trial["k"] <= 7]
+    assert "allowed: 3 to 8. Of these, 3 to 7 were tried." in Page(render(summary, "en")).text
+    assert "de 3 a 8. De ellos se han probado de 3 a 7." in Page(render(summary, "es")).text
+
+
+def notices(page: str) -> list[str]:
+    found = re.findall(r'<p class="notice" role="note">(.*?)</p>', page, re.S)
+    return [unescape(re.sub(r"<[^>]+>", "", one)).strip() for one in found]
+
+
+FIXED_K = Clustering(
+    centroids=np.zeros((2, 1)),
+    labels=np.zeros(1000, np.int32),
+    distances=np.zeros(1000, np.float32),
+    inertia=1.0,
+    sizes=np.array([999, 1]),
+    k=2,
+    backend="native",
+    solver="full",
+    seed=0,
+    n_iter=1,
+    reported_inertia=None,
+    stop_reason="converged",
+    seconds=0.0,
+)
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_warnings_about_a_k_that_the_user_fixed_stand_at_the_top(language):
+    shares = {"smallest_share": 0.001, "largest_share": 0.999}
+    trial = Trial(k=2, inertia=1.0, silhouette=0.9, **shares, seconds=0.0, clustering=FIXED_K)
+    verdict = choose_k([trial], min_segments=3, max_segments=8).to_dict()
+    summary = example.dirty_till()
+    summary["verdict"] = {**verdict, "chosen_by": "user"}
+    shown = notices(render(summary, language).split("<main")[0])
+    assert len(shown) == len(verdict["warnings"]) == 3
+    for text, warning in zip(shown, verdict["warnings"], strict=True):
+        assert warning[language] in text
+
+
+def test_warnings_about_the_data_come_before_those_about_the_segments():
+    summary = example.complete_journey()
+    summary["warnings"] = [{"en": "The last sale is of 2091.", "es": "La última venta es de 2091."}]
+    shown = notices(render(summary, "es").split("<main")[0])
+    assert [text.split(". ")[0] for text in shown] == ["Atención", "Atención"]
+    assert "La última venta es de 2091." in shown[0]
+    assert summary["verdict"]["warnings"][0]["es"] in shown[1]
+
+
+def test_the_rows_kept_lead_to_the_rows_analysed():
+    summary = example.dirty_till()
+    summary["reconciliation"] |= {
+        "rows_left_out": {
+            "where": {"rows": 29, "amount": "65.8140"},
+            "returns": {"rows": 8_000, "amount": "-500000.0000"},
+            "before_window": {"rows": 0, "amount": "0.0000"},
+        },
+        "rows_analysed": 398_800,
+        "amount_analysed": "8800000.0000",
+    }
+    english, spanish = Page(render(summary, "en")).text, Page(render(summary, "es")).text
+    assert (
+        "Kept 406,829 8,300,065.81 Returns 8,000 −500,000.00 By the filter on customers 29 65.81 "
+        "Analysed 398,800 8,800,000.00"
+    ) in english
+    assert "Devoluciones 8.000 −500.000,00 Por el filtro de clientes 29 65,81 Analizadas 398.800" in spanish
+    assert "Before the period" not in english
+    # 398,800 of 541,909, not the 406,829 that were kept.
+    assert "73.6% of the rows read are in the analysis" in english
+
+
+def test_an_older_summary_stops_at_the_rows_kept():
+    text = Page(render(example.dirty_till(), "en")).text
+    assert "Analysed" not in text
+    assert "75.1% of the rows read are in the analysis" in text
+
+
+@pytest.mark.parametrize("reason", ["returns", "on_or_after_as_of", "before_window", "where"])
+def test_every_reason_for_leaving_out_a_row_has_a_name(reason):
+    assert reason in NAMES
+
+
+@pytest.mark.parametrize(
+    ("backend", "en", "es"),
+    [
+        ("native", "native (Cartera's own)", "native (propio de Cartera)"),
+        ("faiss", "FAISS", "FAISS"),
+        ("sklearn", "scikit-learn", "scikit-learn"),
+    ],
+)
+def test_the_backend_is_called_as_it_calls_itself(backend, en, es):
+    summary = example.complete_journey()
+    summary["run"]["backend"] = backend
+    assert f"Clustering backend {en}" in Page(render(summary, "en")).text
+    assert f"Motor de agrupamiento {es}" in Page(render(summary, "es")).text
+
+
+@pytest.mark.parametrize("name", ["Clientes nuevos / poco usuarios", "Baja frecuencia, unidades y facturación"])
+def test_namesakes_stay_apart_in_every_chart_at_every_width(name):
+    ends = ["los que llevan más tiempo sin comprar", "los que han comprado más recientemente"]
+    for k in (2, 5, 7):
+        summary = example.many_segments(k)
+        for segment, end in zip(summary["segments"], ends, strict=False):
+            segment["name"] = {"en": f"{name} · {end}", "es": f"{name} · {end}"}
+        charts = charts_of(render(summary, "es"))
+        shares, heat = charts["chart-shares"], charts["chart-profile"]["wide"]["xaxis.ticktext"]
+        for place, end in enumerate(ends):
+            for width in ("wide", "narrow"):
+                assert end in shares[width][f"annotations[{place}].text"].replace("<br>", " ")
+            assert end in heat[place].replace("<br>", " ")
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        (38, "Frequent… · those who spend most"),
+        (41, "Frequent customers · those who spend most"),
+        (24, "… · those who spend most"),
+        (12, "those who…"),
+    ],
+)
+def test_a_name_that_is_cut_keeps_its_end(room, expected):
+    assert shortened("Frequent customers · those who spend most", room) == expected
 
 
 def test_render_leaves_the_summary_alone():

@@ -133,12 +133,12 @@ def test_two_namesakes_are_told_apart_by_what_differs_most() -> None:
     )
     names = [segment.name for segment in RETAIL.name(table)]
     assert [name.es for name in names[1:3]] == [
-        "Clientes potenciales · más tiempo sin comprar",
-        "Clientes potenciales · compra más reciente",
+        "Clientes potenciales · los que llevan más tiempo sin comprar",
+        "Clientes potenciales · los que han comprado más recientemente",
     ]
     assert [name.en for name in names[1:3]] == [
-        "Customers with potential · longer without buying",
-        "Customers with potential · bought more recently",
+        "Customers with potential · those longest without buying",
+        "Customers with potential · those who bought most recently",
     ]
 
 
@@ -146,10 +146,38 @@ def test_the_one_that_stands_out_in_nothing_is_in_between() -> None:
     table, _ = MODELS["complete journey, 8"]
     names = [segment.name.es for segment in RETAIL.name(table)]
     assert names[4:7] == [
-        "Clientes nuevos / poco usuarios · más unidades",
-        "Clientes nuevos / poco usuarios · intermedios",
-        "Clientes nuevos / poco usuarios · menos unidades",
+        "Clientes nuevos / poco usuarios · los que más unidades compran",
+        "Clientes nuevos / poco usuarios · los intermedios",
+        "Clientes nuevos / poco usuarios · los que menos unidades compran",
     ]
+
+
+def test_the_words_that_tell_namesakes_apart_read_under_any_name() -> None:
+    # "Baja … facturación · más facturación" would contradict itself; "of them, those who spend most" does not.
+    for one in RETAIL.words:
+        for word in (one.high, one.low):
+            assert word.en.startswith(("those ", "the "))
+            assert word.es.startswith("los ")
+
+
+def test_what_is_said_of_the_last_holds_for_its_namesakes_too() -> None:
+    table, names = MODELS["one cohort, 5"]
+    last = [one for one, name in zip(RETAIL.name(table), names, strict=True) if name == BAJA]
+    assert len(last) == 2
+    for one in last:
+        assert one.indicators["level"] < 0.5
+        assert "of all" not in one.description.en
+        assert "de todas" not in one.description.es
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_customers_said_to_buy_below_the_average_do(seed: int) -> None:
+    table = random_model(seed)
+    for one in RETAIL.name(table):
+        if one.rule == "baja":
+            assert one.indicators["level"] < 1
+        if one.rule == "nuevos" and one.indicators["age"] >= 0.6:
+            assert one.indicators["level"] < 0.45
 
 
 def test_namesakes_that_do_not_differ_are_numbered_by_rank() -> None:

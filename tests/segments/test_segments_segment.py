@@ -134,6 +134,15 @@ def test_drivers_worked_by_hand() -> None:
     assert high == (Driver("monetary", 2.0, pytest.approx(1.0), "high"),)
 
 
+@pytest.mark.parametrize(("high", "told"), [(13.0, False), (17.0, True)])
+def test_a_measure_close_to_the_average_sets_nobody_apart(high: float, told: bool) -> None:
+    # 13 is 1.13 times the average of 10 and 13, and 17 is 1.26 times that of 10 and 17.
+    customers = pl.DataFrame({"monetary": [10.0, 10.0, high, high]})
+    labels = np.array([0, 0, 1, 1], dtype=np.int32)
+    drivers = find_drivers(customers, labels, profile(customers, labels, 2))
+    assert [bool(one) for one in drivers] == [told, told]
+
+
 def test_the_strongest_drivers_come_first_and_at_most_three() -> None:
     segments, _ = describe(shop(), LABELS, CENTROIDS, "a1", measures=[], rules=RETAIL)
     for segment in segments:
