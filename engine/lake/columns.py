@@ -75,7 +75,7 @@ def _can_mean(name: str, dtype: pl.DataType) -> bool:
     if name == "timestamp":
         return dtype == pl.Date or isinstance(dtype, pl.Datetime)
     if name == "customer_id" or name in _NUMBERS:
-        return dtype.is_numeric() or (dtype == pl.Boolean and name in _NUMBERS)
+        return dtype.is_numeric()
     return not dtype.is_nested() and dtype not in (pl.Binary, pl.Object, pl.Duration)
 
 

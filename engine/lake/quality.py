@@ -16,6 +16,7 @@ import polars as pl
 from engine.errors import SettingError
 from engine.lake import dates, numbers
 from engine.lake.buckets import bucket_of
+from engine.lake.keys import to_key
 from engine.lake.raw import as_json
 from engine.lake.recipe import Rules
 from engine.lake.text import EXTRA, ROW
@@ -207,37 +208,6 @@ def _typed(batch: pl.DataFrame, check: Check) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def to_key(values: pl.Series) -> pl.Series:
-    """Return identifiers as text: outer space gone, empty as null, ``12345.0`` as ``12345``, zeros in front kept.
-
-    Zero is one identifier, however it is signed.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> to_key(pl.Series([" 12345.0", "00123", "", "-0.0"])).to_list()
-    ['12345', '00123', None, '0']
-    """
-    if values.dtype.is_float():
-        whole = values.cast(pl.Int64, strict=False)
-        is_whole = (whole.cast(pl.Float64) == values).fill_null(False)
-        return values.to_frame("x").select(
-            pl.when(pl.lit(is_whole))
-            .then(pl.lit(whole).cast(pl.String))
-            .when(pl.col("x").is_finite())
-            .then(pl.col("x").cast(pl.String))
-            .alias(values.name)
-        )[values.name]
-    text = values.cast(pl.String)
-    if values.dtype.is_integer():
-        return text
-    text = text.str.strip_chars()
-    text = text.set(text == "", None)
-    if text.str.contains(".", literal=True).any():
-        text = text.str.replace(r"^(-?(?:0|[1-9][0-9]*))\.0+$", "${1}")
-    return text.set(text == "-0", "0")
-
-
 def _kind(values: pl.Series, rules: Rules) -> pl.Series:
     words = {word.strip().lower(): kind for kind, spelled in rules.kind_values.items() for word in spelled}
     return (
@@ -321,13 +291,11 @@ def _problems(
         "missing_customer_id": typed["customer_id"].is_null(),
         "missing_timestamp": blank_time,
         "not_a_date": no_time & ~blank_time,
-        "date_out_of_range": none,
     }
     if problems["not_a_date"].any():
-        rows = problems["not_a_date"].arg_true()
-        outside = dates.out_of_range(batch[check.columns["timestamp"]].gather(rows), list(check.date_formats))
-        problems["date_out_of_range"] = none.scatter(rows, outside)
-        problems["not_a_date"] = problems["not_a_date"].scatter(rows, ~outside)
+        times = batch[check.columns["timestamp"]]
+        outside = problems["not_a_date"] & dates.out_of_range(times, list(check.date_formats))
+        problems |= {"not_a_date": problems["not_a_date"] & ~outside, "date_out_of_range": outside}
     number = none
     for failed in unread.values():
         number = number | failed

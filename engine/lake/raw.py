@@ -42,7 +42,7 @@ def _plain(values: pl.Series) -> pl.Series:
     if isinstance(dtype, pl.List):
         return _plain_lists(values)
     if isinstance(dtype, pl.Struct):
-        fields = [_plain(values.struct.field(field.name)) for field in dtype.fields]
+        fields = [_plain(values.struct.field(field.name)).alias(field.name) for field in dtype.fields]
         if not fields:
             return values
         # A struct that is null must not become a struct of nulls.

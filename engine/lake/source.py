@@ -14,11 +14,12 @@ from typing import Any
 import polars as pl
 
 from engine.errors import CarteraError, DataError, MissingExtraError, SourceNotFoundError
-from engine.lake import dates, quality, synthetic
+from engine.lake import dates, synthetic
 from engine.lake.columns import check_types, extra_type, resolve_columns, unknown_extras
+from engine.lake.keys import to_key
 from engine.lake.quality import Check
 from engine.lake.recipe import Products, Recipe
-from engine.lake.text import ROW, TextFile, inspect_text, scan_text, short_records
+from engine.lake.text import ROW, TextFile, explain, inspect_text, scan_text, short_records
 from engine.schema import require_columns
 
 log = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ def plan_check(source: Source, recipe: Recipe, extras: dict[str, pl.DataType], s
         if source.text is not None and source.path is not None:
             short = short_records(source.path, source.text, raw, scratch)
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{source.name}: cannot be read ({error}).") from error
+        raise DataError(f"{source.name}: cannot be read: {explain(error)}") from error
     return Check(
         columns=columns,
         extras=extras,
@@ -194,10 +195,10 @@ def read_products(products: Products) -> pl.DataFrame:
         names = table.collect_schema().names()
         require_columns(names, wanted, where=f"data.products, {path.name}")
         frame = table.select(wanted).collect()
-        keys = quality.to_key(frame[products.key]).alias("product_id")
+        keys = to_key(frame[products.key]).alias("product_id")
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"data.products.path={path.name}: cannot be read ({_first_line(error)}). Expected Parquet or UTF-8 text "
+            f"data.products.path={path.name}: cannot be read ({explain(error)}). Expected Parquet or UTF-8 text "
             f"with the product codes in the column {products.key!r}."
         ) from error
     return (
@@ -270,8 +271,9 @@ def _inside_package(inner: str) -> Path:
         spec = None
     if spec is None or not spec.submodule_search_locations:
         extra = _EXTRAS.get(name)
-        how = f"pip install cartera[{extra}]" if extra else f"install the package {name}"
-        raise MissingExtraError(f"data.path=package:{inner}: the package {name} is not installed; {how}.")
+        shown = _shortened(name)
+        how = f"pip install cartera[{extra}]" if extra else f"install the package {shown}"
+        raise MissingExtraError(f"data.path=package:{_shortened(inner)}: the package {shown} is not installed; {how}.")
     path = Path(next(iter(spec.submodule_search_locations))) / rest
     if not path.is_file():
         raise SourceNotFoundError(f"data.path=package:{inner}: the package {name} has no such file.")
@@ -300,10 +302,6 @@ def _inspect_parquet(path: Path) -> Source:
 
 def _shortened(text: str, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
 
 
 def _scan_population(population: synthetic.Population) -> pl.LazyFrame:

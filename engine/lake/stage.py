@@ -37,7 +37,7 @@ from engine.lake.quality import (
 )
 from engine.lake.source import Source, scan
 from engine.lake.table import FILE_MARK, ORDER
-from engine.lake.text import ROW
+from engine.lake.text import ROW, explain
 from engine.schema import SALE, TRANSACTION
 
 log = logging.getLogger(__name__)
@@ -217,7 +217,7 @@ def spread(
                 mkdir=True,
             )
         except pl.exceptions.PolarsError as error:
-            raise DataError(f"{names}: cannot be read ({error}). Nothing was added to the lake.") from error
+            raise DataError(f"{names}: cannot be read: {explain(error)} Nothing was added to the lake.") from error
 
 
 def count_rejects(space: Workspace, tallies: list[Tally]) -> None:

@@ -141,8 +141,8 @@ def inspect_text(path: Path, *, encoding: str | None, delimiter: str | None) -> 
     found = wide or encoding or ("utf-8" if strict is not None else "latin-1" if odd else "cp1252")
     text = codecs.getincrementaldecoder(found)("ignore").decode(bytes(head))
     sign = delimiter or _find_delimiter(text)
-    header, named = _header(text, sign, path)
     _refuse_without_rows(text, sign, path, cut=size > len(head))
+    header, named = _header(text, sign, path)
     return TextFile(reader.hash.hexdigest(), size, found, sign, header, named, quoted)
 
 
@@ -208,6 +208,18 @@ def short_records(path: Path, file: TextFile, scan: pl.LazyFrame, scratch: Path)
     return short.select(pl.col(ROW).sort()).collect()[ROW]
 
 
+def explain(error: pl.exceptions.PolarsError) -> str:
+    """Return what Polars says of a text file that it cannot read, in words that help to mend the file.
+
+    Examples
+    --------
+    >>> explain(pl.exceptions.ComputeError("CSV malformed: expected 0 rows"))[:57]
+    'CSV malformed: expected 0 rows; perhaps a double quote is'
+    """
+    said = str(error).splitlines()[0].rstrip(".")
+    return f"{said}; {UNCLOSED_QUOTE}" if "malformed" in said or "could not parse" in said else f"{said}."
+
+
 def _chunks(reader: _HashingReader, path: Path) -> Iterator[bytes]:
     if not _is_gzip(path):
         while chunk := reader.read(_CHUNK):
@@ -257,7 +269,11 @@ def _find_delimiter(text: str) -> str:
     lines = lines[:-1] if len(lines) > 2 else lines
     best, score = ",", (0.0, 0)
     for sign in _DELIMITERS:
-        counts = [len(row) - 1 for row in csv.reader(lines, delimiter=sign)]
+        try:
+            counts = [len(row) - 1 for row in csv.reader(lines, delimiter=sign)]
+        except csv.Error:
+            # A field without an end: the other signs may do better, and the reading says what is wrong.
+            continue
         if not counts or counts[0] == 0:
             continue
         steady = sum(count == counts[0] for count in counts) / len(counts)
@@ -269,7 +285,7 @@ def _find_delimiter(text: str) -> str:
 def _records(text: str, delimiter: str, path: Path) -> Iterator[list[str]]:
     """Yield the records at the beginning of the file, with line ends inside quotes kept."""
     try:
-        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        yield from csv.reader(io.StringIO(text, newline=None), delimiter=delimiter)
     except csv.Error as error:
         raise DataError(f"{path}: {UNCLOSED_QUOTE}") from error
 
@@ -298,7 +314,7 @@ def _refuse_without_rows(text: str, delimiter: str, path: Path, *, cut: bool) ->
         return
     if cut:
         raise DataError(
-            f"{path}: the first {_HEAD_BYTES >> 20} MiB hold no end of the header line, or nothing after it but blanks. "
+            f"{path}: the first {_HEAD_BYTES >> 20} MiB hold no row after the header line. "
             f"Expected a header line and rows. {UNCLOSED_QUOTE[0].upper()}{UNCLOSED_QUOTE[1:]}"
         )
     raise DataError(f"{path}: the file has a header and no row.")
