@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,10 +56,12 @@ def commit(
         Another ingest of one of these sources, or the one that made the table, committed first.
     """
     from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-    from deltalake.exceptions import CommitFailedError, DeltaError
+    from deltalake.exceptions import CommitFailedError
     from deltalake.transaction import AddAction, create_table_with_add_actions
 
-    root = space.lake / TABLE
+    # A new table is finished inside the working folder and appears in its place by one rename: of two ingests that
+    # both found no lake, the file system lets one through.
+    root = space.path / TABLE if table is None else space.lake / TABLE
     delta_schema = Schema.from_arrow(pl.Schema({**schema, "bucket": pl.Int32()}))
     properties = CommitProperties(
         custom_metadata={COMMIT_KEY: json.dumps(record)},
@@ -90,33 +93,46 @@ def commit(
                     stats=json.dumps({"numRecords": file.rows}),
                 )
             )
-        try:
-            if table is None:
-                create_table_with_add_actions(
-                    str(root),
-                    delta_schema,
-                    adds,
-                    partition_by=["bucket"],
-                    name=TABLE,
-                    description=settings_text(buckets, schema["customer_id"]),
-                    # The log is the record of what was ingested.
-                    configuration={"delta.enableExpiredLogCleanup": "false"},
-                    commit_properties=properties,
-                )
-            else:
+        if table is None:
+            create_table_with_add_actions(
+                str(root),
+                delta_schema,
+                adds,
+                partition_by=["bucket"],
+                name=TABLE,
+                description=settings_text(buckets, schema["customer_id"]),
+                # The log is the record of what was ingested.
+                configuration={"delta.enableExpiredLogCleanup": "false"},
+                commit_properties=properties,
+            )
+            _put_in_place(root, space.lake / TABLE)
+        else:
+            try:
                 table.create_write_transaction(adds, "append", delta_schema, ["bucket"], commit_properties=properties)
-        except CommitFailedError as error:
-            raise Conflict from error
-        except DeltaError as error:
-            if table is None and DeltaTable.is_deltatable(str(root)):
+            except CommitFailedError as error:
                 raise Conflict from error
-            raise
         committed = True
     finally:
         if not committed:
             for path in moved:
                 path.unlink(missing_ok=True)
-    return _version_of(DeltaTable(str(root)), hashes[0], record["token"])
+    return _version_of(DeltaTable(str(space.lake / TABLE)), hashes[0], record["token"])
+
+
+def _put_in_place(new: Path, target: Path) -> None:
+    try:
+        new.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        from deltalake import DeltaTable
+
+        if DeltaTable.is_deltatable(str(target)):
+            raise Conflict from error
+        raise DataError(
+            f"lake={target.parent}: its folder {target.name!r} holds files, but is no Delta table. Move it "
+            "away, or name another lake."
+        ) from error
 
 
 def _version_of(table: Any, content_hash: str, token: str) -> int:
