@@ -32,6 +32,7 @@ import polars as pl
 
 from engine import __version__
 from engine.bundle import load_bundle, save_bundle
+from engine.clustering.nearest import two_nearest
 from engine.clustering.sweep import Trial, sweep
 from engine.clustering.verdict import Verdict, choose_k
 from engine.device import peak_memory_mb
@@ -326,8 +327,7 @@ def segment_customers(
             "solver": best.clustering.solver,
             "seed": settings.seed,
         }
-        unnamed = SegmentModel(spec, centroids, (), facts)
-        near = unnamed.nearest(table.frame)
+        near = two_nearest(matrix, centroids)
         measures = list(dict.fromkeys([*ALWAYS, *spec.names]))
         segments, profile = describe(
             table.frame, near.first, centroids, spec.digest, measures=measures, rules=rules, language=settings.language

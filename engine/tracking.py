@@ -140,9 +140,7 @@ class MlflowTracker:
             with self._translated("written"):
                 self._client.set_terminated(self._run_id, status)
         except TrackingError as failure:
-            if kind is None:
-                raise
-            # The error that ended the run says more than that its end could not be recorded.
+            # Neither results that stand nor the error that ended the run may give way to this.
             log.warning("%s", failure)
 
     def params(self, values: Mapping[str, Any]) -> None:

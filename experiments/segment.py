@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from pathlib import Path
@@ -48,7 +49,7 @@ def run(config: DictConfig) -> None:
         language=c.language,
     )
     # Whatever can be refused is refused before the data are read and before the run is recorded.
-    check_settings(settings)
+    _, ks = check_settings(settings)
     out = out_folder(c.out)
     check_target(out, "segment")
     progress = Progress("segment")
@@ -69,8 +70,15 @@ def run(config: DictConfig) -> None:
                 progress=lambda done, buckets: advance(done / buckets),
             )
         with tracker:
-            with progress.step("clustering"):
-                s = segment_customers(table, settings, source=source_facts(read.lake), seconds=seconds)
+            with progress.step("clustering") as advance:
+                tried = itertools.count(1)
+                s = segment_customers(
+                    table,
+                    settings,
+                    source=source_facts(read.lake),
+                    seconds=seconds,
+                    on_trial=lambda trial: advance(next(tried) / len(ks)),
+                )
             with progress.step("report"):
                 write_results(s, folder, config_yaml=config_yaml, name=name)
             untracked = track(tracker, s, folder, progress) if tracker.where else None
