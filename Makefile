@@ -10,7 +10,7 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.ready ## set up, then segment 1.47 M real transactions (Complete Journey)
-	$(BIN)/cartera segment data=complete_journey lake=runs/demo/lake out=runs/demo/segment
+	$(BIN)/cartera segment data=complete_journey features=rfm_units lake=runs/demo/lake out=runs/demo/segment
 
 test: $(VENV)/.ready-dev ## set up, then run the tests
 	$(BIN)/python -m pytest -n 2 -q

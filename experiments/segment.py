@@ -84,9 +84,9 @@ def run(config: DictConfig) -> None:
             untracked = track(tracker, s, folder, progress) if tracker.where else None
     for warning in s.warnings:
         progress.warn(warning.text(c.language))
-    print_figures(s, out)
     if tracker.where:
         print(f"mlflow: {tracker.where}")
+    print_figures(s, out)
     if untracked is not None:
         raise PartlyDoneError(f"the results are complete in {out}, but not all was tracked: {untracked}")
 
