@@ -24,7 +24,7 @@ from engine.lake.commit import Conflict, commit
 from engine.lake.recipe import Recipe
 from engine.lake.source import Source, extra_types, find_sources, plan_check
 from engine.lake.stage import Tally, Workspace
-from engine.lake.table import TABLE, Lake, reconcile
+from engine.lake.table import Lake, open_table, reconcile
 from engine.schema import TRANSACTION, Word
 
 log = logging.getLogger(__name__)
@@ -217,9 +217,7 @@ class _Meter:
 def _open(folder: Path) -> tuple[Any, Lake | None]:
     if not Lake.exists(folder):
         return None, None
-    from deltalake import DeltaTable
-
-    table = DeltaTable(str(folder / TABLE))
+    table = open_table(folder)
     return table, Lake.from_table(folder, table)
 
 

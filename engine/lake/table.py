@@ -104,9 +104,7 @@ class Lake:
         folder = Path(path)
         if not cls.exists(folder):
             raise SourceNotFoundError(f"lake={folder}: no lake there. Make one with cartera ingest.")
-        from deltalake import DeltaTable
-
-        return cls.from_table(folder, DeltaTable(str(folder / TABLE)))
+        return cls.from_table(folder, open_table(folder))
 
     @classmethod
     def from_table(cls, folder: Path, table: Any) -> Lake:
@@ -174,12 +172,15 @@ class Lake:
         in_order = own and len(names) == 1
         needed = wanted if in_order else list(dict.fromkeys([*wanted, *ORDER]))
         read = {name: self._schema[name] for name in needed}
-        runs = [
-            pl.read_parquet(self.path / TABLE / name, columns=needed, hive_partitioning=False, glob=False)
-            .select(needed)
-            .cast(read)  # type: ignore[arg-type]
-            for name in names
-        ]
+        try:
+            runs = [
+                pl.read_parquet(self.path / TABLE / name, columns=needed, hive_partitioning=False, glob=False)
+                .select(needed)
+                .cast(read)  # type: ignore[arg-type]
+                for name in names
+            ]
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise damaged(self.path, error) from error
         rows = pl.concat(runs)
         if not own:
             self._check_bucket(rows, number)
@@ -210,7 +211,11 @@ class Lake:
         paths = [self.path / TABLE / name for names in self._files.values() for name in names]
         last = None
         if paths:
-            last = pl.scan_parquet(paths, hive_partitioning=False).select(pl.col("timestamp").max()).collect().item()
+            latest = pl.scan_parquet(paths, hive_partitioning=False).select(pl.col("timestamp").max())
+            try:
+                last = latest.collect().item()
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise damaged(self.path, error) from error
         if last is None:
             raise DataError(f"lake={self.path}: the lake holds no transaction.")
         result: datetime = last
@@ -276,6 +281,32 @@ class Lake:
                 f"lake={self.path}, bucket {number}: another engine wrote customers of other buckets into it. "
                 f"The bucket is {HASH_NAME} (seed {HASH_SEED}) of the id's text, modulo {self.buckets}."
             )
+
+
+def open_table(folder: Path) -> Any:
+    """Return the lake's ``deltalake.DeltaTable`` at its newest version.
+
+    Raises
+    ------
+    DataError
+        The table's log cannot be read.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        return DeltaTable(str(folder / TABLE))
+    except (DeltaError, OSError, ValueError) as error:
+        raise damaged(folder, error) from error
+
+
+def damaged(folder: Path, error: Exception) -> DataError:
+    """Return the error for a lake whose files are missing or not what they were."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return DataError(
+        f"lake={folder}: a file of the lake is missing or damaged ({reason}). Put the lake back from a copy, or make "
+        "another from the source files with cartera ingest lake=ANOTHER_FOLDER."
+    )
 
 
 def reconcile(ingests: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

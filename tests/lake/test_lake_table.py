@@ -94,3 +94,29 @@ def test_a_delta_table_that_is_no_lake(tmp_path: Path) -> None:
     pl.DataFrame({"a": [1]}).write_delta(str(tmp_path / TABLE))
     with pytest.raises(DataError, match="not a lake of ours"):
         Lake.open(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["log gone", "log garbled", "file gone", "file garbled"])
+def test_a_damaged_lake_is_said_to_be_one(lake: Lake, damage: str) -> None:
+    log = next((lake.path / TABLE / "_delta_log").glob("*.json"))
+    files = sorted((lake.path / TABLE).glob("bucket=*/*.parquet"))
+    for file in [log] if "log" in damage else files:
+        if "gone" in damage:
+            file.unlink()
+        else:
+            file.write_text("garbage")
+    says = "missing or damaged.*cartera ingest lake=ANOTHER_FOLDER"
+    with pytest.raises(DataError, match=says):
+        Lake.open(lake.path).last_timestamp()
+    if "file" in damage:
+        opened = Lake.open(lake.path)
+        number = next(n for n, names in opened._files.items() if names)
+        with pytest.raises(DataError, match=says):
+            opened.bucket(number)
+    else:
+        with pytest.raises(DataError, match=says):
+            ingest(
+                Recipe.from_mapping({"name": "t", "path": str(lake.path.parent / "a.csv")}),
+                lake.path,
+                rejects=lake.path.parent / "again.parquet",
+            )
