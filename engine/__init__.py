@@ -13,10 +13,16 @@ __version__ = "0.1.0"
 __all__ = ["Lake", "Segmentation", "__version__", "load", "segment"]
 
 if TYPE_CHECKING:
-    from engine.api import Segmentation, load, segment
+    from engine.api import load, segment
     from engine.lake.table import Lake
+    from engine.segmentation import Segmentation
 
-_HOMES = {"Lake": "engine.lake.table", "Segmentation": "engine.api", "load": "engine.api", "segment": "engine.api"}
+_HOMES = {
+    "Lake": "engine.lake.table",
+    "Segmentation": "engine.segmentation",
+    "load": "engine.api",
+    "segment": "engine.api",
+}
 
 
 def __getattr__(name: str) -> Any:

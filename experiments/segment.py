@@ -14,9 +14,9 @@ from experiments.failures import PartlyDoneError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from engine.api import Segmentation
     from engine.clustering.sweep import Trial
     from engine.errors import TrackingError
+    from engine.segmentation import Segmentation
     from engine.tracking import Tracker
     from experiments.progress import Progress
 
@@ -25,8 +25,8 @@ def run(config: DictConfig) -> None:
     """Run the main job and print the five figures that matter."""
     from omegaconf import OmegaConf
 
-    from engine.api import SegmentSettings, check_settings, segment_customers, source_facts, timed
     from engine.features.store import customer_table
+    from engine.segmentation import SegmentSettings, check_settings, segment_customers, source_facts, timed
     from engine.tracking import open_tracker
     from experiments.output import check_target, output
     from experiments.progress import Progress
@@ -93,7 +93,7 @@ def run(config: DictConfig) -> None:
 
 def write_results(s: Segmentation, folder: Path, *, config_yaml: str, name: str) -> None:
     """Write everything that a run leaves behind."""
-    from engine.api import timed
+    from engine.segmentation import timed
 
     (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
     s.profile.write_csv(folder / "profile.csv")

@@ -155,7 +155,7 @@ def solve(
     if k > rows.n:
         raise DataError(
             f"clustering.k: expected no more clusters than rows; got k={k} for {rows.n} "
-            f"{'row' if rows.n == 1 else 'rows'}. Lower clustering.k."
+            f"{'row' if rows.n == 1 else 'rows'}. Lower k (n_clusters of the estimator)."
         )
     if solver not in SOLVERS:
         raise SettingError.from_unknown("clustering.solver", solver, SOLVERS)

@@ -12,7 +12,7 @@ from engine import __version__
 from engine.features.store import FEATURES
 
 if TYPE_CHECKING:
-    from engine.api import Segmentation
+    from engine.segmentation import Segmentation
 
 SAMPLE_CUSTOMERS = 1_500
 """Points on the map: enough to show the shape, few enough to stay readable and quick."""

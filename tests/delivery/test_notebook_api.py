@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 import engine
-from engine.api import parse_k
 from engine.errors import ColumnsMissingError, DataError, SettingError
 from engine.features.matrix import feature_set
+from engine.segmentation import parse_k
 
 
 def make_sales(seed: int = 0, customers: int = 80) -> pl.DataFrame:

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 import engine
-from engine.features.store import CustomerTable, customer_table
+from engine.features.store import customer_table
+from engine.features.table import CustomerTable
 from engine.lake.accounts import IngestReport
 from engine.lake.ingest import ingest
 from engine.lake.recipe import Recipe
