@@ -7,9 +7,10 @@ of which is a new data set too:
 * ``sklearn``: ten starts of ``sklearn.cluster.KMeans``, timed one by one; the best is the reference for quality;
 * ``subsample``: the simple rival, scikit-learn's ten starts on 100,000 rows and ``predict`` on all.
 
-A contestant has a process and a number of threads of its own, and the order rotates. ``cold_seconds`` is the first fit of
-the process, imports included (and compilation, where the kernels are not yet on disk); ``seconds`` is the median of the fits after it. The inertia is that of one float64
-function, outside the timer. Each row goes to ``benchmarks/results/kmeans.jsonl`` as soon as it is known.
+A contestant has a process and a number of threads of its own, and the order rotates. ``cold_seconds`` is the first fit
+of the process, imports included (and compilation, where the kernels are not yet on disk); ``seconds`` is the median of
+the fits after it. The inertia is that of one float64 function, outside the timer. The rows are written to
+``benchmarks/results/kmeans.jsonl``.
 """
 
 from __future__ import annotations
