@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from engine.errors import ColumnsMissingError, DataError, SettingError
+from engine.errors import ColumnsMissingError, SettingError
 
 MONEY = pl.Decimal(18, 4)
 """Amounts, prices and quantities: up to 99,999,999,999,999.9999, summed exactly."""
@@ -95,19 +95,3 @@ def require_columns(available: Iterable[str], wanted: Iterable[str], *, where: s
     missing = [name for name in wanted if name not in there]
     if missing:
         raise ColumnsMissingError.from_missing(missing, there, where=where, hint=hint)
-
-
-def check_frame(frame: pl.DataFrame, columns: Mapping[str, pl.DataType], *, where: str) -> None:
-    """Raise unless the frame has the named columns with the named types.
-
-    Raises
-    ------
-    ColumnsMissingError
-        A column is not there.
-    DataError
-        A column has another type; the message names both.
-    """
-    require_columns(frame.columns, columns, where=where)
-    for name, dtype in columns.items():
-        if frame.schema[name] != dtype:
-            raise DataError(f"{where}: column {name!r} should be {dtype}, but is {frame.schema[name]}.")

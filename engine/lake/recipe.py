@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.errors import SettingError
 from engine.lake.dates import check_format
-from engine.lake.synthetic import Population
+from engine.lake.population import Population
 from engine.schema import RETURN, SALE
 
 REQUIRED = ("customer_id", "timestamp")

@@ -17,6 +17,7 @@ from engine.errors import CarteraError, DataError, MissingExtraError, SourceNotF
 from engine.lake import dates, synthetic
 from engine.lake.columns import check_types, extra_type, resolve_columns, unknown_extras
 from engine.lake.keys import to_key
+from engine.lake.population import Population
 from engine.lake.quality import Check
 from engine.lake.recipe import Products, Recipe
 from engine.lake.text import ROW, TextFile, explain, inspect_text, scan_text, short_records
@@ -56,7 +57,7 @@ class Source:
     estimated_rows: int
     path: Path | None = None
     text: TextFile | None = None
-    population: synthetic.Population | None = None
+    population: Population | None = None
 
 
 def find_paths(patterns: tuple[str, ...]) -> list[Path]:
@@ -304,7 +305,7 @@ def _shortened(text: str, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def _scan_population(population: synthetic.Population) -> pl.LazyFrame:
+def _scan_population(population: Population) -> pl.LazyFrame:
     from polars.io.plugins import register_io_source
 
     def rows(

@@ -20,10 +20,10 @@ from engine.lake.buckets import check_buckets
 from engine.lake.dates import as_utc, out_of_range, to_timestamp
 from engine.lake.frame import FrameSource
 from engine.lake.ingest import ingest
+from engine.lake.population import Population
 from engine.lake.raw import as_json
 from engine.lake.recipe import Recipe
 from engine.lake.source import find_paths
-from engine.lake.synthetic import Population
 from engine.lake.table import Lake
 
 HEADER = "customer_id,timestamp,amount\n"

@@ -12,8 +12,9 @@ import pytest
 
 from engine.errors import SettingError
 from engine.lake.ingest import ingest
+from engine.lake.population import CustomerType, Population
 from engine.lake.recipe import Recipe
-from engine.lake.synthetic import BLOCK, CustomerType, Population, transactions, truth
+from engine.lake.synthetic import BLOCK, transactions, truth
 from engine.lake.table import ORDER, Lake
 
 ONE_TYPE = {"all": CustomerType(share=1.0, orders_per_year=10.0)}
