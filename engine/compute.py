@@ -1,17 +1,81 @@
-"""Run one function over the buckets of a lake.
+"""Where work over buckets and blocks of rows is done: in threads of this process, or on a Dask cluster.
 
-Threads suffice on one machine, since Polars releases the interpreter while it works. Results come back in bucket
-order whatever finishes first, so that nothing downstream depends on the number of workers.
+Threads suffice on one machine, since Polars and the kernels release the interpreter while they work. Results come back
+in order whatever finishes first, so that nothing downstream depends on the number of workers.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+class Compute(Protocol):
+    """Who runs a function over many items."""
+
+    @property
+    def name(self) -> str:
+        """``local`` or ``dask``."""
+
+    def map(
+        self,
+        function: Callable[[Item], T],
+        items: Sequence[Item],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[T]:
+        """Yield ``function(item)`` for each item, in the items' order.
+
+        ``progress`` is called with ``(done, items)`` after each result.
+        """
+
+
+class LocalCompute:
+    """Threads of this process.
+
+    Parameters
+    ----------
+    workers
+        How many; ``None`` takes one for each core. No more results than workers wait in memory.
+
+    Examples
+    --------
+    >>> list(LocalCompute(workers=2).map(lambda bucket: bucket * bucket, range(4)))
+    [0, 1, 4, 9]
+    """
+
+    name = "local"
+
+    def __init__(self, workers: int | None = None) -> None:
+        self._workers = workers
+
+    def map(
+        self,
+        function: Callable[[Item], T],
+        items: Sequence[Item],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[T]:
+        """Yield ``function(item)`` for each item, in the items' order."""
+        threads = max(1, min(self._workers or available_cores(), len(items)))
+        pool = ThreadPoolExecutor(threads)
+        try:
+            pending = [pool.submit(function, item) for item in items[:threads]]
+            for done in range(len(items)):
+                result = pending.pop(0).result()
+                following = done + threads
+                if following < len(items):
+                    pending.append(pool.submit(function, items[following]))
+                yield result
+                if progress is not None:
+                    progress(done + 1, len(items))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def available_cores() -> int:
@@ -19,44 +83,3 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return max(1, os.cpu_count() or 1)
-
-
-def map_buckets(
-    function: Callable[[int], T],
-    buckets: int,
-    *,
-    workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[T]:
-    """Yield ``function(0)``, ``function(1)`` … ``function(buckets - 1)``, in that order.
-
-    Parameters
-    ----------
-    function
-        Called once for each bucket number, from several threads.
-    buckets
-        How many there are.
-    workers
-        Threads; ``None`` takes one for each core. No more results than workers wait in memory.
-    progress
-        Called with ``(done, buckets)`` after each result.
-
-    Examples
-    --------
-    >>> list(map_buckets(lambda bucket: bucket * bucket, 4, workers=2))
-    [0, 1, 4, 9]
-    """
-    threads = max(1, min(workers or available_cores(), buckets))
-    pool = ThreadPoolExecutor(threads)
-    try:
-        pending = [pool.submit(function, number) for number in range(min(threads, buckets))]
-        for done in range(buckets):
-            result = pending.pop(0).result()
-            following = done + threads
-            if following < buckets:
-                pending.append(pool.submit(function, following))
-            yield result
-            if progress is not None:
-                progress(done + 1, buckets)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -93,17 +93,19 @@ def cluster(
     check_settings(backend=backend, solver=solver, seed=seed, threads=threads)
     X = checked_matrix(matrix)
     check_k(X, k)
-    return cluster_checked(X, k, backend=backend, solver=solver, seed=seed, threads=threads)
+    return cluster_rows(hold_rows(X, threads=threads), k, backend=backend, solver=solver, seed=seed)
 
 
-def cluster_checked(
-    matrix: NDArray[np.float32], k: int, *, backend: str, solver: str, seed: int, threads: int | None
-) -> Clustering:
-    """Do what :func:`cluster` does, for a caller that has made its checks once for many k."""
+def hold_rows(matrix: NDArray[np.float32], *, threads: int | None = None) -> ArrayRows:
+    """Return checked rows as the backends take them, to be clustered as often as one likes."""
     from engine.clustering.rows_array import ArrayRows
 
+    return ArrayRows(matrix, threads=threads)
+
+
+def cluster_rows(rows: ArrayRows, k: int, *, backend: str, solver: str = "auto", seed: int = 0) -> Clustering:
+    """Do what :func:`cluster` does, for a caller that has checked settings and rows once for many trials."""
     started = time.perf_counter()
-    rows = ArrayRows(matrix, threads=threads)
     proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed)
     centroids, labels, distances, total = _assigned(rows, proposal.centroids)
     sizes = np.bincount(labels, minlength=k).astype(np.int64)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,17 @@ from engine.clustering.backends import (
     check_k_value,
     check_settings,
     checked_matrix,
-    cluster_checked,
+    cluster_rows,
     distinct_rows,
+    hold_rows,
     too_few_distinct,
 )
 from engine.clustering.quality import silhouette
 from engine.clustering.result import Clustering
 from engine.errors import SettingError
+
+if TYPE_CHECKING:
+    from engine.clustering.rows_array import ArrayRows
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +109,8 @@ def sweep(
         raise SettingError("clustering.k: expected at least one number of clusters to try; got none.")
     X = checked_matrix(matrix)
     tried = _possible(X, wanted)
-    return (_trial(X, k, backend=backend, solver=solver, seed=seed, threads=threads) for k in tried)
+    rows = hold_rows(X, threads=threads)
+    return (_trial(X, rows, k, backend=backend, solver=solver, seed=seed) for k in tried)
 
 
 def _possible(matrix: NDArray[np.float32], wanted: list[int]) -> list[int]:
@@ -126,10 +132,10 @@ def _possible(matrix: NDArray[np.float32], wanted: list[int]) -> list[int]:
     return possible
 
 
-def _trial(matrix: NDArray[np.float32], k: int, *, backend: str, solver: str, seed: int, threads: int | None) -> Trial:
+def _trial(matrix: NDArray[np.float32], rows: ArrayRows, k: int, *, backend: str, solver: str, seed: int) -> Trial:
     started = time.perf_counter()
-    found = cluster_checked(matrix, k, backend=backend, solver=solver, seed=seed, threads=threads)
-    width = silhouette(matrix, found.labels, threads=threads)
+    found = cluster_rows(rows, k, backend=backend, solver=solver, seed=seed)
+    width = silhouette(matrix, found.labels, threads=rows.threads)
     shares = found.sizes / len(matrix)
     trial = Trial(
         k=k,

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import polars as pl
 
-from engine.compute import map_buckets
+from engine.compute import Compute, LocalCompute
 from engine.errors import DataError, SettingError
 from engine.features import rfm
 from engine.features.feature import Feature
@@ -91,7 +91,7 @@ def customer_table(
     window_days: int | None = None,
     where: str | None = None,
     cache: Path | None = None,
-    workers: int | None = None,
+    compute: Compute | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CustomerTable:
     """Compute the customer table of a source at a date.
@@ -110,6 +110,10 @@ def customer_table(
         SQL predicate over the columns of the table that selects customers, such as ``monetary > 100``.
     cache
         Folder for results by content; ``None`` computes afresh.
+    compute
+        Who works on the buckets; threads of this process by default. No result depends on it.
+    progress
+        Called with ``(done, buckets)`` after each bucket.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def customer_table(
     kept = cache / f"features-{_key(source, wanted, moment, window_days)}.parquet" if cache else None
     table = _load(kept) if kept is not None and kept.exists() else None
     if table is None:
-        table = _compute(source, wanted, moment, window_days, workers, progress)
+        table = _compute(source, wanted, moment, window_days, compute or LocalCompute(), progress)
         if kept is not None:
             _save(table, kept)
     if not table.frame.height:
@@ -179,7 +183,7 @@ def _compute(
     names: Sequence[str],
     as_of: datetime,
     window_days: int | None,
-    workers: int | None,
+    compute: Compute,
     progress: Callable[[int, int], None] | None,
 ) -> CustomerTable:
     features = [FEATURES[name] for name in names]
@@ -188,7 +192,7 @@ def _compute(
     def one(number: int) -> _Part:
         return _aggregate(source.bucket(number, reads), features, as_of, window_days)
 
-    parts = list(map_buckets(one, source.buckets, workers=workers, progress=progress))
+    parts = list(compute.map(one, range(source.buckets), progress=progress))
     counted = pl.concat([part.frame.with_columns(part.row_counts.alias(ROWS)) for part in parts]).sort("customer_id")
     firsts = [part.first for part in parts if part.first is not None]
     lasts = [part.last for part in parts if part.last is not None]
@@ -199,6 +203,7 @@ def _compute(
         window_days=window_days,
         first_sale=min(firsts, default=as_of),
         last_sale=max(lasts, default=as_of),
+        buckets=source.buckets,
         row_counts=counted[ROWS],
         left_out={reason: sum(part.left_out[reason] for part in parts) for reason in reasons},
         rows_left_out={
@@ -263,6 +268,7 @@ def _save(table: CustomerTable, path: Path) -> None:
         "window_days": table.window_days,
         "first_sale": table.first_sale.isoformat(),
         "last_sale": table.last_sale.isoformat(),
+        "buckets": table.buckets,
         "left_out": table.left_out,
         "rows_left_out": {reason: [part.rows, str(part.amount)] for reason, part in table.rows_left_out.items()},
     }
@@ -289,6 +295,7 @@ def _load(path: Path) -> CustomerTable | None:
         window_days=facts["window_days"],
         first_sale=datetime.fromisoformat(facts["first_sale"]),
         last_sale=datetime.fromisoformat(facts["last_sale"]),
+        buckets=facts["buckets"],
         row_counts=counted[ROWS],
         left_out=facts["left_out"],
         rows_left_out={

@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from engine.errors import DataError, SettingError
+from engine.lake.buckets import bucket_of
 from engine.schema import Word, require_columns
 
 ODD_GAP_DAYS = 180
@@ -41,6 +44,8 @@ class CustomerTable:
         Length of the period that ends at ``as_of``; ``None`` is the whole history.
     first_sale, last_sale
         Times of the first and last sale row inside the period.
+    buckets
+        Number of buckets of the source, a power of two.
     row_counts
         Sale rows that counted, for each customer of the frame.
     left_out
@@ -57,6 +62,7 @@ class CustomerTable:
     window_days: int | None
     first_sale: datetime
     last_sale: datetime
+    buckets: int
     row_counts: pl.Series
     left_out: dict[str, int]
     rows_left_out: dict[str, Amounts]
@@ -77,6 +83,15 @@ class CustomerTable:
         """Exact sum of the amounts that counted, in ten-thousandths."""
         # Each customer's float is the one nearest to an exact multiple of 0.0001.
         return Decimal(int((self.frame["monetary"] * 10_000).round().cast(pl.Int64).sum())).scaleb(-4)
+
+    def bucket_order(self) -> tuple[NDArray[np.int64], list[int]]:
+        """Return the row numbers of the frame bucket by bucket, and how many customers each bucket has.
+
+        Inside a bucket customers stay in the frame's order. Blocks of rows that never cross a bucket can live wherever
+        the bucket lives.
+        """
+        buckets = self.frame.select(bucket_of("customer_id", self.buckets)).to_series().to_numpy()
+        return np.argsort(buckets, kind="stable"), np.bincount(buckets, minlength=self.buckets).tolist()
 
     def warnings(self) -> list[Word]:
         """Return what makes the dates look wrong: a lonely latest sale, a period longer than the data."""

@@ -81,8 +81,8 @@ def test_trials_are_made_one_by_one(monkeypatch):
     from engine.clustering import sweep as module
 
     made = []
-    real = module.cluster_checked
-    monkeypatch.setattr(module, "cluster_checked", lambda X, k, **rest: made.append(k) or real(X, k, **rest))
+    real = module.cluster_rows
+    monkeypatch.setattr(module, "cluster_rows", lambda X, k, **rest: made.append(k) or real(X, k, **rest))
     trials = sweep(cloud(), [2, 3, 4])
     next(trials)
     assert made == [2]

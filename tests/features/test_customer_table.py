@@ -6,6 +6,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
+from engine.compute import LocalCompute
 from engine.errors import ColumnsMissingError, DataError, SettingError
 from engine.features.store import ALWAYS, FEATURES, customer_table, dictionary
 from tests.features.rows_in_memory import RowsInMemory, make_transactions
@@ -28,7 +29,7 @@ def test_equals_the_plain_python_twin(seed: int, window_days: int | None) -> Non
 def test_buckets_and_workers_do_not_matter(seed: int) -> None:
     rows = make_transactions(seed)
     whole = customer_table(RowsInMemory(rows))
-    split = customer_table(RowsInMemory(rows, buckets=7), workers=3)
+    split = customer_table(RowsInMemory(rows, buckets=7), compute=LocalCompute(workers=3))
     assert whole.frame.equals(split.frame)
     assert whole.monetary_total == split.monetary_total
     assert whole.left_out == split.left_out
