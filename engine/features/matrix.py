@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import DataError, SettingError
+from engine.features.store import FEATURES
 from engine.schema import require_columns
 
 TRANSFORMS = ("log", "none")
@@ -33,8 +34,8 @@ class FeatureSettings:
     Attributes
     ----------
     transform
-        ``log`` takes log(1 + x), which tames the long tails of money and counts (values must be ≥ 0); ``none`` leaves
-        them.
+        ``log`` takes log(1 + x), which tames the long tails of money and counts (values must be ≥ 0; features that
+        can be negative by definition stay as they are); ``none`` leaves them.
     scale
         ``standard`` divides by the standard deviation around the mean, ``robust`` by the interquartile range around
         the median, ``none`` only centres.
@@ -91,8 +92,21 @@ class FeatureSet:
                     )
 
     def of(self, name: str) -> FeatureSettings:
-        """Return the treatment of one column."""
-        return FeatureSettings(**{**asdict(self.settings), **self.per_column.get(name, {})})
+        """Return the treatment of one column.
+
+        A feature that can be negative takes no part in the set's ``log``; an exception in ``per_column`` stands above
+        that.
+
+        Examples
+        --------
+        >>> both = FeatureSet(("frequency", "trend_quarter"))
+        >>> both.of("frequency").transform, both.of("trend_quarter").transform
+        ('log', 'none')
+        """
+        treatment = asdict(self.settings)
+        if treatment["transform"] == "log" and name in FEATURES and FEATURES[name].minimum < 0:
+            treatment["transform"] = "none"
+        return FeatureSettings(**{**treatment, **self.per_column.get(name, {})})
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +261,9 @@ class FeatureSpec:
                 number = float(value)
             except OverflowError:
                 number = math.inf
-            if not math.isfinite(number) or (column.transform == "log" and number < 0):
-                raise DataError(f"customer: {column.name} should be a finite number of at least 0; got {value!r}.")
+            low, high = _limits(column.name, column.transform)
+            if not (math.isfinite(number) and low <= number <= high):
+                raise DataError(f"customer: {column.name} should be {_within(low, high)}; got {value!r}.")
             shaped = math.log1p(number) if column.transform == "log" else number
             coordinates[index] = (shaped - column.center) / column.spread * math.sqrt(column.weight)
         return coordinates
@@ -277,6 +292,18 @@ def _numbers(series: pl.Series) -> NDArray[np.float64]:
     if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
         raise DataError(f"column {series.name!r}: expected numbers to cluster on; got {series.dtype}.")
     return np.array(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
+
+
+def _limits(name: str, transform: str) -> tuple[float, float]:
+    """Return what a column's values lie between: the feature's own limits, and at least 0 under a logarithm."""
+    low, high = (FEATURES[name].minimum, FEATURES[name].maximum) if name in FEATURES else (-math.inf, math.inf)
+    return (max(low, 0.0) if transform == "log" else low), high
+
+
+def _within(low: float, high: float) -> str:
+    if high < math.inf:
+        return f"a number from {low:g} to {high:g}"
+    return f"a finite number of at least {low:g}" if low > -math.inf else "a finite number"
 
 
 def _check_range(values: NDArray[np.float64], name: str, transform: str) -> None:

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from engine.errors import SettingError
 from engine.features.matrix import FeatureSet
 
-SETS: dict[str, tuple[str, ...]] = {
-    "rfm": ("recency_days", "frequency", "monetary"),
-    "rfm_units": ("frequency", "units", "monetary"),
+SETS: dict[str, FeatureSet] = {
+    "rfm": FeatureSet(("recency_days", "frequency", "monetary")),
+    "rfm_units": FeatureSet(("frequency", "units", "monetary")),
+    "ticket": FeatureSet(("recency_days", "frequency", "average_ticket")),
+    "behaviour": FeatureSet(
+        ("recency_days", "frequency", "basket_units", "distinct_products", "gap_days_median", "trend_quarter")
+    ),
 }
-"""Columns of each named set; all are log-transformed and divided by their standard deviation."""
+"""Each named set: its columns and their treatment, the same as in ``conf/features``."""
 
 
 def named_set(features: str | Sequence[str] | FeatureSet) -> FeatureSet:
@@ -27,7 +31,7 @@ def named_set(features: str | Sequence[str] | FeatureSet) -> FeatureSet:
     if isinstance(features, str):
         if features not in SETS:
             raise SettingError.from_unknown("features", features, SETS)
-        return FeatureSet(SETS[features])
+        return SETS[features]
     if not isinstance(features, Sequence) or not all(isinstance(name, str) for name in features):
         raise SettingError(f"features: expected one of {', '.join(SETS)}, or a list of columns; got {features!r}.")
     return FeatureSet(tuple(features))

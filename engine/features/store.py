@@ -1,7 +1,8 @@
 """One row per customer at a date: computed bucket by bucket, cached by content.
 
 Only rows before ``as_of`` are ever looked at, so the table is what was knowable then; with ``window_days`` only the
-last so many days of them count (the tenure excepted, which asks when the customer first bought).
+last so many days of them count (excepted are the tenure, which asks when the customer first bought, and the trend,
+which brings its own period). A customer is in the table who has a sale in the period; returns alone make nobody one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import inspect
 import json
 import logging
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -23,14 +25,14 @@ import polars as pl
 
 from engine.compute import Compute, LocalCompute
 from engine.errors import DataError, SettingError
-from engine.features import rfm
+from engine.features import basket, cadence, rfm
 from engine.features.feature import Feature
 from engine.features.table import Amounts, CustomerTable, select
 from engine.schema import SALE
 
 log = logging.getLogger(__name__)
 
-FEATURES: dict[str, Feature] = {feature.name: feature for feature in rfm.FAMILY}
+FEATURES: dict[str, Feature] = {feature.name: feature for family in (rfm, basket, cadence) for feature in family.FAMILY}
 """Every feature that can be asked for, by name."""
 
 ROWS = "__rows"
@@ -105,7 +107,7 @@ def customer_table(
     as_of
         Date or moment (UTC); rows strictly before it count. ``None``: the midnight after the last row.
     window_days
-        Only sales of the last so many days count, tenure excepted; at least 1. ``None``: all.
+        Only sales of the last so many days count, save for features of the whole history; at least 1. ``None``: all.
     where
         SQL predicate over the columns of the table that selects customers, such as ``monetary > 100``.
     cache
@@ -120,7 +122,7 @@ def customer_table(
     SettingError
         An unknown feature, an impossible window, a predicate that does not parse.
     DataError
-        No sale before ``as_of``, or nobody satisfies ``where``.
+        No sale before ``as_of``, a feature without the column that it needs, or nobody satisfies ``where``.
     """
     for name in columns:
         if name not in FEATURES:
@@ -129,7 +131,7 @@ def customer_table(
     wanted = tuple(dict.fromkeys([*ALWAYS, *columns]))
     moment = parse_as_of(as_of, source.last_timestamp())
     kept = cache / f"features-{_key(source, wanted, moment, window_days)}.parquet" if cache else None
-    table = _load(kept) if kept is not None and kept.exists() else None
+    table = _load(kept, wanted) if kept is not None and kept.exists() else None
     if table is None:
         table = _compute(source, wanted, moment, window_days, compute or LocalCompute(), progress)
         if kept is not None:
@@ -140,7 +142,20 @@ def customer_table(
             f"as_of={moment.date()}: no sale{since} before that date; the last row of the source is of "
             f"{source.last_timestamp().date()}. Set as_of or features.window_days."
         )
+    _check_required(table.frame)
     return table if where is None else select(table, where)
+
+
+def _check_required(customers: pl.DataFrame) -> None:
+    """Refuse what would be a column of nothing: a product count of data without products."""
+    for name in customers.columns[1:]:
+        needed = FEATURES[name].requires
+        if needed and customers[name].null_count() == customers.height:
+            column = needed[0]
+            raise DataError(
+                f"features.columns: {name} needs {column}, and no sale of a product before as_of has one. Map the "
+                f"column with data.columns.{column}=SOURCE_COLUMN, or leave {name} out of features.columns."
+            )
 
 
 def _checked_window(window_days: Any) -> int | None:
@@ -222,15 +237,18 @@ def _aggregate(rows: pl.DataFrame, features: Sequence[Feature], as_of: datetime,
     before = known["customer_id"].n_unique()
     sales = known.filter(pl.col("kind") == SALE)
     buyers = sales["customer_id"].n_unique()
-    inside = sales if window_days is None else sales.filter(pl.col("timestamp") >= as_of - timedelta(days=window_days))
+    start = None if window_days is None else as_of - timedelta(days=window_days)
+    inside = _since(sales, start)
 
-    table = inside.group_by("customer_id", maintain_order=True).agg(
-        *(feature.expression(as_of).alias(feature.name) for feature in features), pl.len().alias(ROWS)
-    )
-    whole = [feature for feature in features if feature.whole_history]
-    if window_days is not None and whole:
-        history = sales.group_by("customer_id").agg(feature.expression(as_of).alias(feature.name) for feature in whole)
-        table = table.drop(feature.name for feature in whole).join(history, on="customer_id", how="left")
+    scopes: dict[tuple[str, bool], list[Feature]] = {}
+    for feature in features:
+        scopes.setdefault((feature.rows, feature.whole_history and start is not None), []).append(feature)
+    own = scopes.pop(("sales", False), [])
+    table = inside.group_by("customer_id", maintain_order=True).agg(*_columns(own, as_of), pl.len().alias(ROWS))
+    for (kinds, unbounded), others in scopes.items():
+        seen = _since(known if kinds == "all" else sales, None if unbounded else start)
+        more = seen.group_by("customer_id", maintain_order=True).agg(*_columns(others, as_of))
+        table = table.join(more, on="customer_id", how="left", maintain_order="left")
     # Decimal sums are exact; each customer's total becomes a float only here.
     table = table.with_columns(pl.selectors.decimal().cast(pl.Float64))
     return _Part(
@@ -251,14 +269,28 @@ def _aggregate(rows: pl.DataFrame, features: Sequence[Feature], as_of: datetime,
     )
 
 
+def _since(rows: pl.DataFrame, start: datetime | None) -> pl.DataFrame:
+    return rows if start is None else rows.filter(pl.col("timestamp") >= start)
+
+
+def _columns(features: Sequence[Feature], as_of: datetime) -> list[pl.Expr]:
+    return [feature.expression(as_of).alias(feature.name) for feature in features]
+
+
 def _amounts(rows: pl.DataFrame) -> Amounts:
     return Amounts(rows.height, Decimal(rows["amount"].sum() or 0))
 
 
 def _key(source: TransactionSource, names: Sequence[str], as_of: datetime, window_days: int | None) -> str:
-    code = "".join(inspect.getsource(module) for module in (rfm, inspect.getmodule(_key)) if module)
-    content = json.dumps([source.version, list(names), as_of.isoformat(), window_days, code])
+    content = json.dumps([source.version, list(names), as_of.isoformat(), window_days, _code()])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _code() -> str:
+    """Return the source of everything that decides what is in the table: any change of it computes afresh."""
+    families = {feature.expression.__module__ for feature in FEATURES.values()}
+    modules = sorted({*families, Feature.__module__, CustomerTable.__module__, __name__})
+    return "".join(inspect.getsource(sys.modules[module]) for module in modules)
 
 
 def _save(table: CustomerTable, path: Path) -> None:
@@ -281,24 +313,33 @@ def _save(table: CustomerTable, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _load(path: Path) -> CustomerTable | None:
+def _load(path: Path, names: Sequence[str]) -> CustomerTable | None:
     """Return the table, or ``None`` where the file cannot be read: it is a cache, and the lake has the truth."""
     try:
         facts = json.loads(pl.read_parquet_metadata(path)["cartera"])
         counted = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError, ValueError, KeyError) as error:
+        return CustomerTable(
+            frame=counted.select("customer_id", *names),
+            as_of=datetime.fromisoformat(facts["as_of"]),
+            window_days=facts["window_days"],
+            first_sale=datetime.fromisoformat(facts["first_sale"]),
+            last_sale=datetime.fromisoformat(facts["last_sale"]),
+            buckets=facts["buckets"],
+            row_counts=counted[ROWS],
+            left_out=facts["left_out"],
+            rows_left_out={
+                reason: Amounts(rows, Decimal(amount)) for reason, (rows, amount) in facts["rows_left_out"].items()
+            },
+        )
+    # Cut short, or laid out otherwise by another release: any of these.
+    except (
+        pl.exceptions.PolarsError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:
         log.warning("%s cannot be read (%s); computing the customer table again", path, error)
         return None
-    return CustomerTable(
-        frame=counted.drop(ROWS),
-        as_of=datetime.fromisoformat(facts["as_of"]),
-        window_days=facts["window_days"],
-        first_sale=datetime.fromisoformat(facts["first_sale"]),
-        last_sale=datetime.fromisoformat(facts["last_sale"]),
-        buckets=facts["buckets"],
-        row_counts=counted[ROWS],
-        left_out=facts["left_out"],
-        rows_left_out={
-            reason: Amounts(rows, Decimal(amount)) for reason, (rows, amount) in facts["rows_left_out"].items()
-        },
-    )

@@ -253,7 +253,11 @@ def profile_chart(
     say: Words,
     to: NumberFormat,
 ) -> Chart:
-    """Heat map: each segment's mean of each measure, as a multiple of the mean of all customers."""
+    """Heat map: each segment's mean of each measure, as a multiple of the mean of all customers.
+
+    A measure that can be negative has no such multiple and is in the table only.
+    """
+    measures = [measure for measure in measures if not measure.signed]
     ratios = [
         [ratio_to_average(segment["means"].get(measure.name), average.get(measure.name)) for segment in segments]
         for measure in measures

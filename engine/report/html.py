@@ -56,7 +56,9 @@ def render(summary: Mapping[str, Any], language: str) -> str:
     segments = sorted(summary["segments"], key=lambda segment: int(segment["rank"]))
     marks = [Mark.of(s["segment_id"], int(s["rank"]), say.of(s["name"])) for s in segments]
     measures = {
-        m["name"]: Measure(m["name"], say.of(m["label"]), say.of(m["unit"]), say.of(m["definition"]))
+        m["name"]: Measure(
+            m["name"], say.of(m["label"]), say.of(m["unit"]), say.of(m["definition"]), m.get("signed", False)
+        )
         for m in summary["measures"]
     }
     charts: dict[str, Chart] = {"shares": shares_chart(marks, segments, say, to)}

@@ -58,6 +58,7 @@ class Measure:
     label: str
     unit: str
     definition: str
+    signed: bool = False
 
     @property
     def shown_unit(self) -> str:

@@ -40,7 +40,8 @@ class Driver:
     feature
         Column name of the measure.
     ratio
-        Segment mean / mean of all customers, 0 or more.
+        Segment mean / mean of all customers, 0 or more; ``None`` for a measure that can be negative, where
+        "times the average" has no meaning.
     z
         Distance of the segment from all customers, in standard deviations on the logarithmic scale of
         :func:`engine.segments.profile.contrasts`.
@@ -49,7 +50,7 @@ class Driver:
     """
 
     feature: str
-    ratio: float
+    ratio: float | None
     z: float
     direction: str
 
@@ -277,12 +278,19 @@ def find_drivers(customers: pl.DataFrame, labels: NDArray[np.int32], table: pl.D
     measures = measure_names(customers, measures_in(table))
     far = contrasts(customers, labels, table.height, measures=measures)
     overall = population(customers, measures=measures)["means"]
+    signed = {name for name in measures if (lowest := customers[name].min()) is not None and lowest < 0}  # type: ignore[operator]
     found = []
     for row in table.iter_rows(named=True):
         drivers = []
         for name in measures:
             z, mean = far[name][row["cluster"]], row[f"{name}_mean"]
-            if z is None or mean is None or mean < 0 or overall[name] <= 0 or abs(z) < CLEAR_DEVIATIONS:
+            if z is None or mean is None or abs(z) < CLEAR_DEVIATIONS:
+                continue
+            if name in signed:
+                if (mean > overall[name]) == (z > 0):
+                    drivers.append(Driver(name, None, z, "high" if z > 0 else "low"))
+                continue
+            if overall[name] <= 0:
                 continue
             ratio = mean / overall[name]
             if z > 0 and ratio >= CLEAR_RATIO:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -168,9 +170,60 @@ def test_a_broken_cache_is_computed_again(tmp_path) -> None:
     assert customer_table(source, cache=tmp_path).rows == first.rows
 
 
+CODE = ["rfm", "basket", "cadence", "feature", "table", "store"]
+
+
+@pytest.mark.parametrize("changed", CODE)
+def test_the_cache_asks_the_code_of_every_family(changed: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = RowsInMemory(make_transactions(2))
+    customer_table(source, cache=tmp_path)
+    read = inspect.getsource
+    monkeypatch.setattr(
+        inspect, "getsource", lambda module: read(module) + "#" * (module.__name__ == f"engine.features.{changed}")
+    )
+    customer_table(source, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_every_family_is_among_the_code_that_the_cache_asks() -> None:
+    assert {feature.expression.__module__.rpartition(".")[2] for feature in FEATURES.values()} <= set(CODE)
+
+
+@pytest.mark.parametrize(
+    "fault", ["no facts", "no list", "facts of another kind", "a fact less", "no number", "column"]
+)
+def test_a_cache_of_another_layout_is_computed_again(fault: str, tmp_path) -> None:
+    source = RowsInMemory(make_transactions(2))
+    first = customer_table(source, columns=["trend_quarter"], cache=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    table, facts = pl.read_parquet(kept), json.loads(pl.read_parquet_metadata(kept)["cartera"])
+    if fault == "a fact less":
+        del facts["rows_left_out"]
+    elif fault == "no list":
+        facts["rows_left_out"] = ["returns"]
+    elif fault == "no number":
+        facts["rows_left_out"] = {"returns": [1, "much"]}
+    elif fault == "facts of another kind":
+        facts = [facts]
+    elif fault == "column":
+        table = table.drop("trend_quarter")
+    table.write_parquet(kept, metadata={} if fault == "no facts" else {"cartera": json.dumps(facts)})
+    again = customer_table(source, columns=["trend_quarter"], cache=tmp_path)
+    assert again.frame.equals(first.frame)
+    assert again.rows_left_out == first.rows_left_out
+    # And the sound one has taken its place.
+    assert pl.read_parquet(kept).columns == [*first.frame.columns, "__rows"]
+
+
 def test_every_feature_is_explained_in_both_languages() -> None:
     text = dictionary(list(FEATURES))
     for feature in FEATURES.values():
         assert feature.definition.en in text
         assert feature.definition.es in text
+        assert feature.unit.en in text
+        assert f"`{feature.name}`" in text
         assert feature.expression.__doc__
+    assert text.count("\n") == len(FEATURES) + 2
+    # No two read the same.
+    for language in ("en", "es"):
+        assert len({feature.label.text(language) for feature in FEATURES.values()}) == len(FEATURES)

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from engine.errors import ColumnsMissingError, DataError, SettingError
-from engine.features.matrix import FeatureSpec, feature_set
-from engine.features.sets import SETS, named_set
+from engine.features.matrix import FeatureSet, FeatureSpec, feature_set
+from engine.features.sets import named_set
 
 CUSTOMERS = pl.DataFrame(
     {
@@ -168,8 +168,39 @@ def test_a_missing_value_of_one_customer_may_be_filled() -> None:
     assert (spec.row({"monetary": 2}, impute=True) == spec.row({"frequency": 5.0, "monetary": 2})).all()
 
 
-def test_named_sets_are_columns() -> None:
-    assert named_set("rfm").columns == SETS["rfm"]
-    assert named_set(["frequency"]).columns == ("frequency",)
-    with pytest.raises(SettingError, match="features: expected one of rfm, rfm_units"):
-        named_set("rmf")
+TRENDS = pl.DataFrame({"customer_id": [1, 2, 3], "frequency": [1, 2, 6], "trend_quarter": [-1.0, 0.0, 0.5]})
+
+
+@pytest.mark.parametrize("features", [named_set(["frequency", "trend_quarter"]), feature_set(["trend_quarter"])])
+def test_a_feature_that_can_be_negative_is_left_out_of_the_logarithm(features: FeatureSet) -> None:
+    spec = FeatureSpec.fit(TRENDS, features)
+    # Mean -1/6, standard deviation sqrt(7/18).
+    expected = (np.array([-1.0, 0.0, 0.5]) + 1 / 6) / math.sqrt(7 / 18)
+    assert spec.transform(TRENDS)[:, -1] == pytest.approx(expected)
+    assert [column.transform for column in spec.columns] == ["log", "none"][-spec.d :]
+
+
+def test_who_insists_on_its_logarithm_is_told_the_next_step() -> None:
+    features = feature_set(["trend_quarter"], per_column={"trend_quarter": {"transform": "log"}})
+    with pytest.raises(DataError, match=r"1 values are negative.*per_column=\{trend_quarter: \{transform: none\}\}"):
+        FeatureSpec.fit(TRENDS, features)
+
+
+@pytest.mark.parametrize(
+    ("customer", "says"),
+    [
+        (
+            {"frequency": -1, "trend_quarter": 0, "score": 0},
+            "frequency should be a finite number of at least 0; got -1",
+        ),
+        ({"frequency": 1, "trend_quarter": -1.01, "score": 0}, "trend_quarter should be a number from -1 to 1"),
+        ({"frequency": 1, "trend_quarter": 35, "score": 0}, "trend_quarter should be a number from -1 to 1; got 35"),
+        ({"frequency": 1, "trend_quarter": 0, "score": math.nan}, "score should be a finite number; got nan"),
+    ],
+)
+def test_what_a_feature_cannot_be_is_refused(customer: dict, says: str) -> None:
+    frame = TRENDS.with_columns(score=pl.Series([-5.0, 0.0, 5.0]))
+    spec = FeatureSpec.fit(frame, feature_set(["frequency", "trend_quarter", "score"], transform="none"))
+    assert np.isfinite(spec.row({"frequency": 1, "trend_quarter": -1, "score": -9})).all()
+    with pytest.raises(DataError, match=says):
+        spec.row(customer)

@@ -160,11 +160,13 @@ def test_a_driver_whose_ratio_and_distance_disagree_is_left_out() -> None:
     assert found[2][0].direction == "high"
 
 
-def test_a_measure_whose_mean_is_negative_drives_nothing() -> None:
-    customers = pl.DataFrame({"monetary": [1.0, 2.0], "net": [-9.0, 1.0]})
+def test_a_measure_that_can_be_negative_has_a_direction_but_no_ratio() -> None:
+    # Around zero the mean of all is close to nothing: 1 would be "a hundred times the average".
+    customers = pl.DataFrame({"monetary": [1.0, 1.0], "trend_quarter": [-0.98, 1.0]})
     labels = np.array([0, 1], dtype=np.int32)
-    found = find_drivers(customers, labels, profile(customers, labels, 2, measures=["net"]))
-    assert all(driver.feature != "net" for drivers in found for driver in drivers)
+    low, high = find_drivers(customers, labels, profile(customers, labels, 2, measures=["trend_quarter"]))
+    assert low == (Driver("trend_quarter", None, pytest.approx(-1.0), "low"),)
+    assert high == (Driver("trend_quarter", None, pytest.approx(1.0), "high"),)
 
 
 def test_an_unknown_language_is_refused() -> None:
