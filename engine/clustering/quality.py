@@ -52,9 +52,9 @@ def inertia(matrix: NDArray[Any], centroids: NDArray[Any], *, threads: int | Non
             f"got {matrix.shape} and {centroids.shape}. Use the feature spec that the centroids were fitted with."
         )
     k, d = centroids.shape
-    with _numba_threads(threads):
+    with numba_threads(threads):
         sums = kernels.nearest_squares(
-            np.ascontiguousarray(matrix), np.ascontiguousarray(centroids, np.float64), _chunk_rows(k, d)
+            np.ascontiguousarray(matrix), np.ascontiguousarray(centroids, np.float64), chunk_rows(k, d)
         )
     return float(np.sum(sums))
 
@@ -114,22 +114,23 @@ def silhouette(matrix: NDArray[Any], labels: NDArray[Any], *, threads: int | Non
     if np.count_nonzero(sizes) < 2:
         return None
     k, d = len(sizes), X.shape[1]
-    rows = _chunk_rows(k, d)
+    rows = chunk_rows(k, d)
     divisor = np.maximum(sizes, 1)
-    with _numba_threads(threads):
+    with numba_threads(threads):
         means = kernels.label_sums(X, own, k, rows).sum(axis=0) / divisor[:, None]
         spreads = kernels.label_squares(X, own, means, rows).sum(axis=0) / divisor
         sums = kernels.silhouette_sums(X, own, means, spreads, sizes, rows)
     return float(np.sum(sums)) / len(own)
 
 
-def _chunk_rows(k: int, d: int) -> int:
-    # A chunk keeps k·d sums of 8 bytes: 64·k·d rows a chunk hold the sums of all chunks below one byte in eight rows.
+def chunk_rows(k: int, d: int) -> int:
+    """Return how many rows a chunk has, so that the k·d sums kept for each stay below one byte in eight rows."""
     return max(_MIN_CHUNK_ROWS, 64 * k * d)
 
 
 @contextmanager
-def _numba_threads(threads: int | None) -> Iterator[None]:
+def numba_threads(threads: int | None) -> Iterator[None]:
+    """Let kernels use so many threads (None: all cores), and give the thread its own setting back."""
     import numba
 
     before = numba.get_num_threads()
