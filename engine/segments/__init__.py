@@ -8,5 +8,8 @@
 ``identity``    ids that come from what a segment is, not from its number
 ``segment``     all of it together: :func:`describe`
 ``model``       the fitted model: feature spec, centroids and segments, without customers
+``division``    one run's division into segments, and what makes two hard to compare
+``migration``   who went from which segment to which, and which segments match
+``compare``     two runs side by side: :func:`compare_runs`
 ==============  ==================================================================================
 """
