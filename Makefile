@@ -23,8 +23,9 @@ lint: $(VENV)/.ready-dev ## style and types
 wheel-test: ## build the wheel and use it from an empty folder in an environment of its own
 	PYTHON=$(PYTHON) bash .ci/wheel
 
-bench: $(VENV)/.ready-dev ## k-means against scikit-learn: quality, time and memory
-	$(BIN)/python -m benchmarks.kmeans
+bench: $(VENV)/.ready-bench ## all benchmarks at their smallest size, rivals included, answers checked (some minutes)
+	$(BIN)/python -m benchmarks run features size=S repeats=1 out=runs/bench/features.jsonl
+	$(BIN)/python -m benchmarks run kmeans size=S repeats=1 out=runs/bench/kmeans.jsonl
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
@@ -46,4 +47,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.ready-dev: $(VENV)/.ready
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[demo,dev]' || \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready-dev
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[bench,demo,dev]' || \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench,demo,dev]'
 	@touch $@

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.clustering.sweep import sweep
+from engine.clustering.sweep import Tries, sweep
 from engine.clustering.verdict import Verdict, choose_k
 
 Matrix = NDArray[np.float64]
@@ -47,7 +47,8 @@ def groups(rng: np.random.Generator, k: int, d: int, n: int, separation: float) 
 def judge(points: Matrix, seed: int) -> Verdict:
     """Return the verdict on standardised points."""
     scaled = (points - points.mean(axis=0)) / points.std(axis=0)
-    trials = list(sweep(np.ascontiguousarray(scaled, dtype=np.float32), range(2, 11), seed=seed, threads=1))
+    tries = Tries(np.ascontiguousarray(scaled, dtype=np.float32), threads=1, silhouette_rows=0)
+    trials = list(sweep(tries, range(2, 11), seed=seed))
     return choose_k(trials, min_segments=2, max_segments=10)
 
 

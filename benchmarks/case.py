@@ -1,0 +1,151 @@
+"""What a case is made of: data from a seed, contestants, and a judge of their answers.
+
+A case module holds one ``CASE``. It is imported by every contestant's process before anything is timed, so it may
+import the standard library and numpy only; what a contestant needs it imports when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from engine.errors import SettingError
+
+CASES: Mapping[str, str] = {"features": "benchmarks.cases.features", "kmeans": "benchmarks.cases.kmeans"}
+"""Module of each case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one process is to do.
+
+    Attributes
+    ----------
+    case, contestant, size, data, seed
+        Which case, who, how much, and which of the case's kinds of data, drawn from which seed.
+    threads
+        Cores and threads that it may use.
+    memory_mib
+        Memory that it may take; beyond it the process is ended.
+    folder
+        Where the data lie; read only.
+    scratch
+        Where it may write; emptied after every call.
+    """
+
+    case: str
+    contestant: str
+    size: str
+    data: str
+    seed: int
+    threads: int
+    memory_mib: int
+    folder: str
+    scratch: str
+
+
+Contend = Callable[[Any, Task], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One way to do the job.
+
+    Attributes
+    ----------
+    call
+        Does the whole job once: what the case opened and the task in, the answer out.
+    packages
+        Distributions whose versions are recorded; without one of them the row says so.
+    says
+        What it does, in a few words for the reader of the table.
+    warm
+        Calls after the first.
+    sizes
+        Sizes it is run at unless it is asked for by name.
+    compiles
+        Whether it compiles kernels that are then kept on disk: one unmeasured process goes first.
+    """
+
+    call: Contend
+    packages: tuple[str, ...]
+    says: str
+    warm: int = 3
+    sizes: tuple[str, ...] = ("XS", "S", "M", "L")
+    compiles: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One job for all contestants.
+
+    Attributes
+    ----------
+    name, title
+        Short name, and what the job is.
+    sizes
+        What each size means, in words.
+    data
+        The kinds of data.
+    contestants
+        By name, ours first.
+    make
+        ``make(task)`` writes the data of ``task.data``, size and seed to ``task.folder``.
+    open
+        ``open(task)`` returns what every contestant is given, before the clock starts.
+    judge
+        ``judge(given, answer, task)`` returns facts about the answer, measured alike for all, and what is wrong with
+        it (``None``: nothing).
+    quality
+        Name of the fact of which less is better, shown as a ratio to the best known; ``None`` where answers are equal.
+    version
+        To be raised when the same seed makes other data.
+    """
+
+    name: str
+    title: str
+    sizes: Mapping[str, str]
+    data: tuple[str, ...]
+    contestants: Mapping[str, Contestant]
+    make: Callable[[Task], None]
+    open: Callable[[Task], Any]
+    judge: Callable[[Any, Any, Task], tuple[dict[str, Any], str | None]]
+    quality: str | None
+    version: int = 1
+
+    def check(self, what: str, names: list[str] | tuple[str, ...], known: Mapping[str, Any] | tuple[str, ...]) -> None:
+        """Raise :class:`SettingError` unless each name is known."""
+        for name in names:
+            if name not in known:
+                raise SettingError.from_unknown(what, name, known)
+
+    def data_key(self, size: str, data: str, seed: int) -> str:
+        """Return the name of a data set: equal names, equal bytes."""
+        return f"{self.name}-{data}-{size}-seed{seed}-v{self.version}"
+
+
+def find_case(name: str) -> Case:
+    """Return a case by its name, or by the dotted name of a module that holds one.
+
+    Raises
+    ------
+    SettingError
+        There is no such case.
+
+    Examples
+    --------
+    >>> find_case("kmeans").quality
+    'inertia'
+    """
+    if name not in CASES and "." not in name:
+        raise SettingError.from_unknown("case", name, CASES)
+    case: Case = import_module(CASES.get(name, name)).CASE
+    return case
+
+
+def data_folder(root: Path, case: Case, size: str, data: str, seed: int) -> Path:
+    """Return where a data set lies under a folder of data sets."""
+    return root / case.data_key(size, data, seed)

@@ -1,0 +1,1 @@
+"""The cases: data, contestants, judge. ``benchmarks.case.CASES`` names them."""
