@@ -45,11 +45,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[demo,dev]' || \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[demo,dev,optuna]' || \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo,dev,optuna]'
 	@touch $@
 
 $(VENV)/.ready-bench: $(VENV)/.ready-dev
-	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[bench,demo,dev]' || \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench,demo,dev]'
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[bench,demo,dev,optuna]' || \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench,demo,dev,optuna]'
 	@touch $@

@@ -74,7 +74,8 @@ def segment(
     where
         SQL predicate that selects customers, such as ``monetary > 100``.
     features
-        ``rfm``, ``rfm_units``, a list of columns, or a :class:`engine.features.matrix.FeatureSet`.
+        ``rfm``, ``rfm_units``, ``ticket``, ``behaviour``, a list of columns, or a
+        :class:`engine.features.matrix.FeatureSet`.
     k, backend, solver, seed, threads, min_segments, max_segments, min_share, rules, language
         See :class:`SegmentSettings`.
 

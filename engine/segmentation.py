@@ -9,18 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import polars as pl
 
 from engine import __version__
 from engine.bundle import save_bundle
 from engine.clustering.nearest import two_nearest
-from engine.clustering.sweep import Trial, sweep
+from engine.clustering.sweep import CHEAP, Evidence, Tries, sweep
+from engine.clustering.trial import Trial
 from engine.clustering.verdict import Verdict, choose_k
+from engine.compute import Compute
 from engine.device import peak_memory_mb
 from engine.errors import SettingError
+from engine.features.correlation import correlated_pairs
 from engine.features.matrix import FeatureSet, FeatureSpec
 from engine.features.store import ALWAYS
 from engine.features.table import CustomerTable
@@ -30,9 +32,6 @@ from engine.schema import Word, check_language
 from engine.segments.model import Classification, SegmentModel
 from engine.segments.naming import RuleTable
 from engine.segments.segment import describe
-
-if TYPE_CHECKING:
-    pass
 
 K_RANGE = (2, 10)
 """Numbers of segments that ``k="auto"`` tries."""
@@ -63,6 +62,8 @@ class SegmentSettings:
         Rule table for the names: a preset or a YAML file.
     language
         Of names and report: ``en`` or ``es``.
+    evidence
+        Which figures beyond the cheap ones are worked out for each k.
     """
 
     features: FeatureSet
@@ -76,6 +77,7 @@ class SegmentSettings:
     min_share: float = 0.01
     rules: str = "retail"
     language: str = "en"
+    evidence: Evidence = CHEAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Segmentation:
         One for each number of segments that was tried.
     verdict
         Why this number was chosen.
+    correlated
+        Warnings about features that say nearly the same.
     settings
         As given.
     seconds
@@ -112,6 +116,7 @@ class Segmentation:
     assignments: pl.DataFrame
     trials: tuple[Trial, ...]
     verdict: Verdict
+    correlated: tuple[Word, ...]
     settings: SegmentSettings
     seconds: Seconds
     source: Mapping[str, Any]
@@ -127,8 +132,8 @@ class Segmentation:
 
     @property
     def warnings(self) -> list[Word]:
-        """What a reader must look at: about the choice of k, and about the dates of the data."""
-        return [*self.verdict.warnings, *self.customers.warnings()]
+        """What a reader must look at: the choice of k, features that say the same, the dates of the data."""
+        return [*self.verdict.warnings, *self.correlated, *self.customers.warnings()]
 
     @property
     def trial(self) -> Trial:
@@ -145,8 +150,8 @@ class Segmentation:
             "k": self.model.k,
             "inertia": self.trial.inertia,
             "silhouette": self.trial.silhouette,
-            "backend": self.trial.clustering.backend,
-            "solver": self.trial.clustering.solver,
+            "backend": self.trial.backend,
+            "solver": self.trial.solver,
             "seed": self.settings.seed,
             "lake_version": self.source["lake_version"],
             "as_of": self.customers.as_of.date().isoformat(),
@@ -180,6 +185,7 @@ def segment_customers(
     *,
     source: Mapping[str, Any],
     seconds: Seconds | None = None,
+    compute: Compute | None = None,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Segmentation:
     """Cluster a customer table, choose the number of segments, and say who they are.
@@ -194,6 +200,8 @@ def segment_customers(
         From :func:`source_facts`.
     seconds
         Steps timed so far; those of this function are added.
+    compute
+        Where native and Dask-ML clustering is done; this process by default.
     on_trial
         Called with each trial as it is done.
     """
@@ -202,15 +210,19 @@ def segment_customers(
     with timed(spent, "clustering"):
         spec = FeatureSpec.fit(table.frame, settings.features)
         matrix = spec.transform(table.frame)
-        trials: list[Trial] = []
-        for trial in sweep(
-            matrix,
-            ks,
-            backend=settings.backend,
-            solver=settings.solver,
-            seed=settings.seed,
+        order, bucket_rows = table.bucket_order()
+        tries = Tries(
+            matrix[order],
+            bucket_rows=bucket_rows,
             threads=settings.threads,
-        ):
+            compute=compute,
+            silhouette_rows=settings.evidence.silhouette_rows,
+        )
+        trials: list[Trial] = []
+        for found in sweep(tries, ks, backend=settings.backend, solver=settings.solver, seed=settings.seed):
+            trial = found.with_costly(
+                tries.costly(found.k, settings.evidence, backend=settings.backend, seed=settings.seed)
+            )
             trials.append(trial)
             if on_trial is not None:
                 on_trial(trial)
@@ -222,7 +234,7 @@ def segment_customers(
         )
         best = next(trial for trial in trials if trial.k == verdict.k)
     with timed(spent, "segments"):
-        centroids = np.asarray(best.clustering.centroids, dtype=np.float64)
+        centroids = best.centroids
         facts = {
             "as_of": table.as_of.date().isoformat(),
             "window_days": table.window_days,
@@ -230,8 +242,8 @@ def segment_customers(
             "customers": table.frame.height,
             "k": verdict.k,
             "inertia": best.inertia,
-            "backend": best.clustering.backend,
-            "solver": best.clustering.solver,
+            "backend": best.backend,
+            "solver": best.solver,
             "seed": settings.seed,
         }
         near = two_nearest(matrix, centroids)
@@ -248,6 +260,7 @@ def segment_customers(
         assignments=assignments,
         trials=tuple(trials),
         verdict=verdict,
+        correlated=tuple(pair.warning for pair in correlated_pairs(matrix, spec.names)),
         settings=settings,
         seconds=spent,
         source=source,

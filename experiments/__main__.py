@@ -10,7 +10,10 @@ VERBS = {
     "ingest": "files to lake: checked, typed, bucketed by customer",
     "features": "one row per customer at a date; describe=true prints the data dictionary",
     "segment": "the main job: transactions to named segments, report and model",
+    "sweep": "many models in one process: feature sets, k, backends, seeds; a leaderboard and a proposal",
+    "compare": "two runs side by side: how alike, who moved where, what changed in each segment",
     "score": "a model and customers to segments, in batch or for one customer",
+    "bench": "other libraries at the same job, answers checked; from a checkout",
     "doctor": "versions, cores, memory, GPU, backends, write access, a self-test",
 }
 

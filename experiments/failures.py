@@ -20,6 +20,9 @@ EXIT_USER = 2
 EXIT_PARTLY = 3
 EXIT_INTERRUPTED = 130
 
+SWEEP_AXES = ("features", "transform", "backend", "k", "seed")
+"""Keys of ``cartera sweep`` that take several values, as ``sweep.KEY=[…]``."""
+
 
 class PartlyDoneError(Exception):
     """Part of what was asked for was not done; the message says which part."""
@@ -78,8 +81,16 @@ def hydra_message(verb: str, error: Exception) -> str:
     options = re.match(
         r"(?:In '[^']*': )?Could not find '([^']*)'\s+Available options in '[^']*':\s+(.*?)\s+Config search", text, re.S
     )
+    if options and options.group(1) == "hydra/sweeper/optuna":
+        return "hydra/sweeper=optuna needs Optuna, which is not installed. Try: pip install 'cartera[optuna]'."
     if options:
         return f"no option {options.group(1)!r}; there are {', '.join(options.group(2).split())}."
+    several = re.match(r"Ambiguous value for argument '([^=]*)=([^']*)'", text)
+    if several:
+        key, values = several.groups()
+        axis = key.rpartition(".")[2]
+        here = f"In this sweep: sweep.{axis}=[{values}]. " if verb == "sweep" and axis in SWEEP_AXES else ""
+        return f"{key}: expected one value; got {values}. {here}One run for each: add -m. As a list: {key}=[{values}]."
     cause = error.__cause__
     if cause is not None and str(cause).strip() not in text:
         text = f"{text} ({str(cause).strip()})"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 def run(config: DictConfig) -> None:
     """Compute the customer table, or print its data dictionary."""
+    from engine.compute import open_compute
     from engine.features.store import ALWAYS, customer_table, dictionary
     from experiments.output import output
     from experiments.progress import Progress
@@ -25,7 +26,11 @@ def run(config: DictConfig) -> None:
         return
     out = out_folder(settings.out)
     progress = Progress("features")
-    with output(out, "features", inputs=input_paths(settings.data, settings.lake)) as folder:
+    c = settings.compute
+    with (
+        open_compute(c.name, workers=c.workers, scheduler=c.scheduler) as compute,
+        output(out, "features", inputs=input_paths(settings.data, settings.lake)) as folder,
+    ):
         read = read_transactions(settings.data, settings.lake, folder=folder, progress=progress)
         with progress.step("features") as advance:
             table = customer_table(
@@ -35,6 +40,7 @@ def run(config: DictConfig) -> None:
                 window_days=settings.features.window_days,
                 where=settings.where,
                 cache=read.cache,
+                compute=compute,
                 progress=lambda done, buckets: advance(done / buckets),
             )
         table.frame.write_parquet(folder / "features.parquet")

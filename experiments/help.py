@@ -9,7 +9,9 @@ import yaml
 USAGE = """usage: cartera {verb} [key=value ...]
 
 Set any key below as key=value; a key in a group as group.key=value; a group's other files as group=NAME.
-  -m                   one run for each combination of values: key=a,b
+  -m                   one run for each combination of values, key=a,b, in numbered folders under out, with jobs.csv
+  -m hydra/launcher=joblib hydra.launcher.n_jobs=4
+                       the same, four at a time
   --config-dir DIR     further groups of your own
   --cfg job            print the composed settings and stop
 """

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+SECONDS_BETWEEN_LINES = 10.0
+
 
 class Progress:
     """Announces the steps of one verb.
@@ -28,18 +30,31 @@ class Progress:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[float], None]]:
-        """Show a step while the block runs; call what it yields with the share done, 0 to 1."""
+        """Show a step while the block runs; call what it yields with the share done, 0 to 1.
+
+        A step that takes long says how far it is and how much time is left: in its bar, or in a log line now and then.
+        """
         start = time.perf_counter()
         if self._terminal:
             from rich.console import Console
-            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
             from rich.progress import Progress as Bars
 
-            columns = (TextColumn("{task.description:<12}"), BarColumn(), TimeElapsedColumn())
+            columns = (TextColumn("{task.description:<12}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
             with Bars(*columns, console=Console(stderr=True)) as bars:
                 task = bars.add_task(name, total=1.0)
                 yield lambda done: bars.update(task, completed=min(done, 1.0))
                 bars.update(task, completed=1.0)
             return
-        yield lambda done: None
+        told = start
+
+        def tell(done: float) -> None:
+            nonlocal told
+            now = time.perf_counter()
+            if 0 < done < 1 and now - told >= SECONDS_BETWEEN_LINES:
+                told = now
+                left = (now - start) * (1 - done) / done
+                self._log.info("%s: %.0f %%, about %.0f s left", name, 100 * done, left)
+
+        yield tell
         self._log.info("%s: %.1f s", name, time.perf_counter() - start)

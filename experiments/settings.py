@@ -80,6 +80,37 @@ class TrackingConfig:
     """The group ``tracking``."""
 
     uri: str | None = None
+    register: str | None = None
+
+
+@dataclass
+class EvidenceConfig:
+    """The group ``evidence``."""
+
+    silhouette_rows: int = 2_000
+    gap_references: int = 0
+    bootstrap_resamples: int = 0
+
+
+@dataclass
+class ComputeConfig:
+    """The group ``compute``."""
+
+    name: str = "local"
+    workers: int | None = None
+    scheduler: str | None = None
+
+
+@dataclass
+class GridConfig:
+    """The group ``sweep``: the values of each axis, ``None`` for the one value of the key that it stands for."""
+
+    features: list[str] | None = None
+    transform: list[str] | None = None
+    backend: list[str] | None = None
+    k: Any = None
+    seed: list[int] | None = None
+    resume: bool = True
 
 
 @dataclass
@@ -97,6 +128,7 @@ class FeaturesVerbConfig:
 
     data: Any = MISSING
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     lake: str | None = None
     as_of: str | None = None
     where: str | None = None
@@ -113,12 +145,21 @@ class SegmentConfig:
     clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
     segments: SegmentsConfig = field(default_factory=SegmentsConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     lake: str | None = None
     as_of: str | None = None
     where: str | None = None
     seed: int = 0
     language: str = "en"
     out: str = MISSING
+
+
+@dataclass
+class SweepConfig(SegmentConfig):
+    """``conf/sweep.yaml``."""
+
+    sweep: GridConfig = field(default_factory=GridConfig)
 
 
 @dataclass
@@ -134,6 +175,34 @@ class ScoreConfig:
     where: str | None = None
     language: str = "en"
     out: str = MISSING
+
+
+@dataclass
+class CompareConfig:
+    """``conf/compare.yaml``."""
+
+    before: str = MISSING
+    after: str = MISSING
+    language: str = "en"
+    out: str = MISSING
+
+
+@dataclass
+class BenchConfig:
+    """``conf/bench.yaml``."""
+
+    case: str | None = None
+    size: str = "S"
+    contestants: list[str] | None = None
+    families: list[str] | None = None
+    seeds: int = 1
+    repeats: int = 3
+    threads: int | None = None
+    memory_gib: float | None = None
+    limit_s: float = 600.0
+    keep: str | None = None
+    out: str | None = None
+    again: bool = False
 
 
 @dataclass

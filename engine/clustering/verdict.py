@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from engine.clustering import verdict_words as words
-from engine.clustering.result import Clustering
-from engine.clustering.sweep import Trial
+from engine.clustering.trial import Trial
 from engine.errors import SettingError
 from engine.schema import Word
 
@@ -162,11 +161,11 @@ def degenerate(trial: Trial) -> Word | None:
 def break_strengths(trials: Sequence[Trial]) -> dict[int, float]:
     """Return the break of the inertia curve at each k behind which another was tried, 0 to 1.
 
-    The curve starts at k = 1, whose inertia follows from any trial: within plus between its clusters. Where inertia
-    reaches 0, nothing is left to fall and the break is 1.
+    The curve starts at k = 1, whose inertia is the total scatter. Where inertia reaches 0, nothing is left to fall and
+    the break is 1.
     """
     ordered = sorted(trials, key=lambda trial: trial.k)
-    total = _total_scatter(ordered[0].clustering, ordered[0].inertia)
+    total = ordered[0].total_scatter
     if total <= 0:
         return {}
     ks = [1, *(trial.k for trial in ordered if trial.k > 1)]
@@ -183,13 +182,6 @@ def break_strengths(trials: Sequence[Trial]) -> dict[int, float]:
         k: min(max(1.0 - behind / slope, 0.0), 1.0) if slope > 0 else 0.0
         for k, slope, behind in list(zip(ks[1:], slopes, after, strict=True))[seen]
     }
-
-
-def _total_scatter(clustering: Clustering, within: float) -> float:
-    weights = clustering.sizes.astype(np.float64)
-    centre = weights @ clustering.centroids / weights.sum()
-    between = weights @ np.square(clustering.centroids - centre).sum(axis=1)
-    return within + float(between)
 
 
 def _bends(trials: Sequence[Trial]) -> dict[int, float]:

@@ -188,6 +188,10 @@ class Lake:
             rows = rows.sort(ORDER, maintain_order=True).select(wanted)
         return _flag(rows)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers of a cluster may run in another working directory.
+        return {**self.__dict__, "path": self.path.absolute()}
+
     @property
     def extras(self) -> dict[str, pl.DataType]:
         """The columns beyond the canonical ones, with their types."""

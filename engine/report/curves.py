@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from engine.report.look import ACCENT, BAND, LINE, MUTED, PAPER, Chart, base_layout
@@ -25,25 +26,64 @@ def choice_section(summary: Mapping[str, Any], say: Words, to: NumberFormat) -> 
     if tried and (tried[0], tried[-1]) != (low, high):
         allowed += " " + say("limits_tried", low=tried[0], high=tried[-1])
     evidence = verdict.get("evidence")
+    columns = [
+        column
+        for column in COLUMNS
+        if column.figure in ALWAYS_SHOWN or any(known(trial.get(column.figure)) for trial in trials)
+    ]
     return {
         "title": say("choice_title", k=to.whole(verdict["k"])),
         "limits": allowed,
         "evidence": say.of(evidence) if evidence else "",
+        "columns": [say(column.word) for column in columns],
         "rows": [
             {
                 "k": to.whole(trial["k"]),
                 "chosen": trial["k"] == verdict["k"],
-                "cells": [
-                    to.decimal(trial["inertia"], 1),
-                    to.decimal(trial["silhouette"], 3),
-                    to.percent(trial["smallest_share"]),
-                    to.percent(trial["largest_share"]),
-                    to.seconds(trial["seconds"]),
-                ],
+                "cells": [column.cell(trial, to) for column in columns],
             }
             for trial in trials
         ],
+        "glossary": [say(column.help) for column in columns if column.help],
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A figure of the trials: its name in the summary, its heading, how it is written, and what it means."""
+
+    figure: str
+    word: str
+    written: Callable[[NumberFormat, Any], str]
+    help: str = ""
+
+    def cell(self, trial: Mapping[str, Any], to: NumberFormat) -> str:
+        """Return the figure of one trial as text, with its standard error where it has one."""
+        text = self.written(to, trial.get(self.figure))
+        error = trial.get(f"{self.figure}_error")
+        return text if not known(error) else f"{text} ± {to.decimal(error, 3)}"
+
+
+COLUMNS = (
+    Column("inertia", "inertia", lambda to, value: to.decimal(value, 1)),
+    Column("silhouette", "silhouette", lambda to, value: to.decimal(value, 3)),
+    Column(
+        "silhouette_euclidean",
+        "silhouette_euclidean",
+        lambda to, value: to.decimal(value, 3),
+        "silhouette_euclidean_help",
+    ),
+    Column("calinski_harabasz", "calinski_harabasz", lambda to, value: to.decimal(value, 1), "calinski_harabasz_help"),
+    Column("davies_bouldin", "davies_bouldin", lambda to, value: to.decimal(value, 3), "davies_bouldin_help"),
+    Column("gap", "gap", lambda to, value: to.decimal(value, 3), "gap_help"),
+    Column("bootstrap_stability", "bootstrap", lambda to, value: to.decimal(value, 3), "bootstrap_help"),
+    Column("smallest_share", "smallest_share", lambda to, value: to.percent(value)),
+    Column("largest_share", "largest_share", lambda to, value: to.percent(value)),
+    Column("seconds", "time", lambda to, value: to.seconds(value)),
+)
+"""Figures of a trial, in the order of the table; those that no trial has are left out."""
+
+ALWAYS_SHOWN = ("inertia", "silhouette")
 
 
 def choice_charts(summary: Mapping[str, Any], say: Words, to: NumberFormat) -> dict[str, Chart]:

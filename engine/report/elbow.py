@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.clustering.sweep import Trial
+from engine.clustering.trial import Trial
 
 
 def elbow_png(trials: Sequence[Trial], chosen: int, path: Path) -> Path:

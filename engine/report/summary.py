@@ -46,17 +46,7 @@ def report_summary(segmentation: Segmentation, *, name: str = "") -> dict[str, A
             "where": s.customers.where,
         },
         "verdict": {**s.verdict.to_dict(), "chosen_by": "auto" if len(s.trials) > 1 else "user"},
-        "trials": [
-            {
-                "k": trial.k,
-                "inertia": trial.inertia,
-                "silhouette": trial.silhouette,
-                "smallest_share": trial.smallest_share,
-                "largest_share": trial.largest_share,
-                "seconds": trial.seconds,
-            }
-            for trial in s.trials
-        ],
+        "trials": [{"k": trial.k, "silhouette": None, **trial.figures()} for trial in s.trials],
         "segments": _segments(s),
         "population": {
             "means": {name: _number(frame[name].mean()) for name in measures},
@@ -68,6 +58,7 @@ def report_summary(segmentation: Segmentation, *, name: str = "") -> dict[str, A
                 "label": FEATURES[name].label.to_dict(),
                 "unit": FEATURES[name].unit.to_dict(),
                 "definition": FEATURES[name].definition.to_dict(),
+                "signed": FEATURES[name].minimum < 0,
             }
             for name in measures
         ],
@@ -82,7 +73,7 @@ def report_summary(segmentation: Segmentation, *, name: str = "") -> dict[str, A
         ],
         "sample": _sample(s),
         "notes": list(s.source["notes"]),
-        "warnings": [warning.to_dict() for warning in s.customers.warnings()],
+        "warnings": [warning.to_dict() for warning in [*s.correlated, *s.customers.warnings()]],
         "reconciliation": {
             **kept,
             "rows_analysed": s.customers.rows,

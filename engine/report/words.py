@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from engine.report.figure_words import FIGURE_WORDS
 from engine.schema import Word, check_language
 
 TEXTS: Mapping[str, Word] = {
@@ -185,6 +186,7 @@ TEXTS: Mapping[str, Word] = {
     "best_mark": Word("{k}: best separated", "{k}: mejor separación"),
     "axis_k": Word("Number of segments", "Número de segmentos"),
     "trial_item": Word("{k} segments: {value}", "{k} segmentos: {value}"),
+    **FIGURE_WORDS,
     "trials_caption": Word("The numbers of segments tried", "Los números de segmentos probados"),
     "smallest_share": Word("Smallest segment", "Segmento menor"),
     "largest_share": Word("Largest segment", "Segmento mayor"),

@@ -71,7 +71,8 @@ class Store:
         with translated(uri, "opened"):
             check_address(uri)
             with _one_at_a_time(uri):
-                self.client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+                place = _from_anywhere(uri)
+                self.client = mlflow.MlflowClient(tracking_uri=place, registry_uri=place)
                 self.experiment_id = self._experiment()
 
     def begin(
@@ -164,10 +165,13 @@ class Store:
         return str(found[0].info.run_id) if found else None
 
     def children(self, run_id: str) -> Iterator[Mapping[str, str]]:
-        """Yield the tags of each child of a run."""
+        """Yield the tags of each child of a run; one that a killed process left half-written is deleted."""
         with translated(self.uri, "read"):
             for run in self._search(PARENT, run_id):
-                yield run.data.tags
+                if run.info.status == "RUNNING":
+                    self.client.delete_run(run.info.run_id)
+                else:
+                    yield run.data.tags
 
     def _create(self, name: str, tags: Mapping[str, str], start_ms: int) -> str:
         created = self.client.create_run(self.experiment_id, start_time=start_ms, run_name=name, tags=dict(tags))
@@ -217,6 +221,14 @@ class Store:
                 f"`mlflow experiments restore -x {found.experiment_id}`, or choose another tracking.uri."
             )
         return str(found.experiment_id)
+
+
+def _from_anywhere(uri: str) -> str:
+    """Return the address with a database's path made absolute: MLflow keeps connections by address; folders change."""
+    database = sqlite_file(uri)
+    if database is None or "?" in uri:
+        return uri
+    return f"sqlite:///{database}"
 
 
 @contextmanager

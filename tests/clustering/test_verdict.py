@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from engine.clustering.result import Clustering
-from engine.clustering.sweep import Trial, sweep
+from engine.clustering.sweep import Tries, sweep
+from engine.clustering.trial import Trial
 from engine.clustering.verdict import BREAK_STRENGTH, break_strengths, choose_k, degenerate
 from engine.errors import SettingError
 
@@ -25,30 +25,19 @@ def trial(k, inertia, silhouette, *, total=None, sizes=None):
     if total is not None and k > 1:
         centroids -= sizes @ centroids / sizes.sum()
         centroids *= math.sqrt((total - inertia) / float(sizes @ centroids[:, 0] ** 2))
-    shares = sizes / sizes.sum()
-    clustering = Clustering(
-        centroids=centroids,
-        labels=np.repeat(np.arange(k, dtype=np.int32), sizes),
-        distances=np.zeros(sizes.sum(), np.float32),
-        inertia=inertia,
-        sizes=sizes,
+    return Trial(
         k=k,
         backend="native",
         solver="full",
         seed=0,
+        centroids=centroids,
+        sizes=sizes,
+        inertia=inertia,
+        total_scatter=inertia if total is None else total,
+        silhouette=silhouette,
         n_iter=1,
-        reported_inertia=None,
         stop_reason="converged",
         seconds=0.0,
-    )
-    return Trial(
-        k=k,
-        inertia=inertia,
-        silhouette=silhouette,
-        smallest_share=float(shares.min()),
-        largest_share=float(shares.max()),
-        seconds=0.0,
-        clustering=clustering,
     )
 
 
@@ -86,7 +75,7 @@ def groups(seed, k, d, *, n=600, apart=9.0):
 
 
 def verdict_on(matrix, low=2, high=8, seed=0):
-    trials = list(sweep(matrix.astype(np.float32), range(2, 10), seed=seed, threads=1))
+    trials = list(sweep(Tries(matrix.astype(np.float32), threads=1), range(2, 10), seed=seed))
     return choose_k(trials, min_segments=low, max_segments=high)
 
 
@@ -227,7 +216,7 @@ def test_a_worse_optimum_at_a_larger_k_counts_as_no_fall():
 
 def test_distinct_rows_used_up_are_a_full_break():
     matrix = np.repeat(np.array([[0.0], [10.0], [25.0]], np.float32), 50, axis=0)
-    found = choose_k(list(sweep(matrix, range(2, 11))), min_segments=2, max_segments=8)
+    found = choose_k(list(sweep(Tries(matrix), range(2, 11))), min_segments=2, max_segments=8)
     assert (found.k, found.clear, found.knee_strength) == (3, True, 1.0)
 
 
@@ -277,7 +266,7 @@ def test_a_long_tail_without_scaling_is_called_out_although_its_silhouette_is_hi
     rng = np.random.default_rng(0)
     monetary = np.concatenate([rng.exponential(100.0, 990), rng.uniform(20_000, 40_000, 10)])
     matrix = np.stack([monetary, rng.exponential(3.0, 1_000)], axis=1).astype(np.float32)
-    (found,) = sweep(matrix, [2])
+    (found,) = sweep(Tries(matrix), [2])
     assert found.largest_share == 0.99
     assert found.silhouette > 0.95
     told = degenerate(found)

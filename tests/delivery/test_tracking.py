@@ -178,3 +178,28 @@ def test_no_tracking_keeps_nothing(tmp_path: Path) -> None:
 )
 def test_passwords_are_not_shown(text: str, shown: str) -> None:
     assert redacted(text) == shown
+
+
+def test_a_child_that_a_kill_left_half_written_is_written_again(store: str) -> None:
+    with open_tracker(store, run_name="cut") as tracker:
+        tracker.child("whole", {}, {"inertia": 1.0}, tags={"trial": "a"})
+        run = client(store).get_run(tracker.run_id)
+        half = client(store).create_run(
+            run.info.experiment_id, tags={"trial": "b", "mlflow.parentRunId": str(tracker.run_id)}
+        )
+        assert tracker.known_children("trial") == {"a"}
+        tracker.child("b again", {}, {"inertia": 2.0}, tags={"trial": "b"})
+        assert tracker.known_children("trial") == {"a", "b"}
+    assert client(store).get_run(half.info.run_id).info.lifecycle_stage == "deleted"
+
+
+def test_a_database_named_from_the_folder_one_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        with open_tracker("sqlite:///runs/mlflow.db", run_name=name) as tracker:
+            tracker.params({"folder": name})
+    for name in ("here", "there"):
+        c = client(f"sqlite:///{tmp_path}/{name}/runs/mlflow.db")
+        found = c.search_runs([c.get_experiment_by_name(EXPERIMENT).experiment_id])
+        assert [run.info.run_name for run in found] == [name]

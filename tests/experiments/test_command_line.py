@@ -147,23 +147,6 @@ def test_the_same_seed_gives_the_same_bytes(cartera: Cartera, tmp_path: Path) ->
     assert one == two
 
 
-def test_multirun_gives_each_job_its_folder(cartera: Cartera, tmp_path: Path) -> None:
-    sales_csv(tmp_path / "sales.csv")
-    ran = cartera("segment", "-m", "data.path=sales.csv", "tracking.uri=null", "clustering.k=2,3", "out=both")
-    assert ran.code == 0, ran.err
-    assert [json.loads((tmp_path / "both" / job / "summary.json").read_text())["k"] for job in "01"] == [2, 3]
-
-
-def test_some_jobs_of_a_sweep_fail(cartera: Cartera, tmp_path: Path) -> None:
-    sales_csv(tmp_path / "sales.csv")
-    ran = cartera("segment", "-m", "data.path=sales.csv", "tracking.uri=null", "clustering.k=2,0,61", "out=some")
-    assert ran.code == 3
-    assert "job 1: clustering.k" in ran.err
-    assert "2 of 3 jobs failed" in ran.err
-    assert sorted(path.name for path in (tmp_path / "some").iterdir()) == ["0", "multirun.yaml"]
-    assert cartera("segment", "-m", "data.path=sales.csv", "clustering.k=0,-1", "out=none").code == 2
-
-
 def test_settings_by_column_and_letters_beyond_ascii(cartera: Cartera, tmp_path: Path) -> None:
     text = sales_csv(tmp_path / "sales.csv").read_text("utf-8").replace("customer_id", "Código Cliente")
     (tmp_path / "sales.csv").write_text(text, encoding="utf-8")
@@ -340,10 +323,10 @@ def test_a_tracking_failure_keeps_the_results(
     class Broken(tracking.NullTracker):
         where = "a server that went away"
 
-        def child(self, name: str, params: object, metrics: object) -> None:
+        def child(self, name: str, params: object, metrics: object, **_: object) -> None:
             raise TrackingError("the server went away")
 
-    monkeypatch.setattr(tracking, "open_tracker", lambda uri, run_name: Broken())
+    monkeypatch.setattr(tracking, "open_tracker", lambda uri, **_: Broken())
     sales_csv(tmp_path / "sales.csv")
     ran = cartera("segment", *SMALL)
     assert ran.code == 3

@@ -3,19 +3,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from hydra import compose, initialize_config_dir
 
-from engine.features.sets import SETS
 from engine.lake.recipe import Recipe
 from engine.segments.naming import RuleTable
 from experiments.app import config_dir
 from experiments.settings import (
+    BenchConfig,
+    CompareConfig,
     DoctorConfig,
     FeaturesVerbConfig,
     IngestConfig,
     ScoreConfig,
     SegmentConfig,
+    SweepConfig,
     typed,
 )
 
@@ -24,10 +25,13 @@ KINDS = {
     "ingest": IngestConfig,
     "features": FeaturesVerbConfig,
     "segment": SegmentConfig,
+    "sweep": SweepConfig,
+    "compare": CompareConfig,
     "score": ScoreConfig,
+    "bench": BenchConfig,
     "doctor": DoctorConfig,
 }
-REQUIRED = {"score": ["bundle=b"]}
+REQUIRED = {"score": ["bundle=b"], "compare": ["before=a", "after=b"]}
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml"))
 
 
@@ -50,7 +54,7 @@ def test_every_root_composes_to_its_type(verb: str) -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_of_every_group_composes(option: str) -> None:
-    settings = typed(composed("segment", option), SegmentConfig)
+    settings = typed(composed("sweep", option), SweepConfig)  # its root has every group of the others
     assert settings.features.feature_set().columns
     assert RuleTable.load(settings.segments.rules)
     data = {**settings.data}
@@ -65,15 +69,6 @@ def test_every_option_of_every_group_composes(option: str) -> None:
 def test_recipes_for_years_cover_them(name: str, days: float) -> None:
     window = typed(composed("segment", f"experiment={name}"), SegmentConfig).features.window_days
     assert abs(window - days) < 1
-
-
-def test_notebook_and_command_line_mean_the_same_sets() -> None:
-    for path in (CONF / "features").glob("*.yaml"):
-        content = yaml.safe_load(path.read_text("utf-8"))
-        assert content["name"] == path.stem
-        assert tuple(content["columns"]) == SETS[path.stem]
-        assert (content["transform"], content["scale"], content["impute"]) == ("log", "standard", "median")
-    assert {path.stem for path in (CONF / "features").glob("*.yaml")} == set(SETS)
 
 
 def test_every_setting_is_explained() -> None:

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.clustering.result import Clustering
-from engine.clustering.sweep import Trial
+from engine.clustering.trial import Trial
 from engine.clustering.verdict import choose_k
 from engine.errors import SettingError
 from engine.lake.quality import REASONS
@@ -431,27 +430,22 @@ def notices(page: str) -> list[str]:
     return [unescape(re.sub(r"<[^>]+>", "", one)).strip() for one in found]
 
 
-FIXED_K = Clustering(
-    centroids=np.zeros((2, 1)),
-    labels=np.zeros(1000, np.int32),
-    distances=np.zeros(1000, np.float32),
-    inertia=1.0,
-    sizes=np.array([999, 1]),
-    k=2,
-    backend="native",
-    solver="full",
-    seed=0,
-    n_iter=1,
-    reported_inertia=None,
-    stop_reason="converged",
-    seconds=0.0,
-)
-
-
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_warnings_about_a_k_that_the_user_fixed_stand_at_the_top(language):
-    shares = {"smallest_share": 0.001, "largest_share": 0.999}
-    trial = Trial(k=2, inertia=1.0, silhouette=0.9, **shares, seconds=0.0, clustering=FIXED_K)
+    trial = Trial(
+        k=2,
+        backend="native",
+        solver="full",
+        seed=0,
+        centroids=np.zeros((2, 1)),
+        sizes=np.array([999, 1]),
+        inertia=1.0,
+        total_scatter=2.0,
+        silhouette=0.9,
+        n_iter=1,
+        stop_reason="converged",
+        seconds=0.0,
+    )
     verdict = choose_k([trial], min_segments=3, max_segments=8).to_dict()
     summary = example.dirty_till()
     summary["verdict"] = {**verdict, "chosen_by": "user"}

@@ -1,0 +1,1 @@
+"""Many models in one process: feature sets, transforms, backends, k and seeds, tried, ranked and explained."""
