@@ -13,7 +13,7 @@ demo: $(VENV)/.ready ## set up, then segment 1.47 M real transactions (Complete 
 	$(BIN)/cartera segment data=complete_journey features=rfm_units lake=runs/demo/lake out=runs/demo/segment
 
 test: $(VENV)/.ready-dev ## set up, then run the tests
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 lint: $(VENV)/.ready-dev ## style and types
 	$(BIN)/ruff format --check .

@@ -9,14 +9,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
+
+from engine.errors import SettingError
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
+COMPUTES = ("local", "dask")
+
+
+class Held(Protocol):
+    """Parts that stay where they are, to be worked on many times."""
+
+    def each(self, function: Callable[..., T], *args: Any, own: Sequence[Any] | None = None) -> list[T]:
+        """Return ``function(part, *args)`` for each part in order; with ``own``, ``function(part, own[i], *args)``."""
+
 
 class Compute(Protocol):
-    """Who runs a function over many items."""
+    """Who runs a function over many items, and who holds parts between two runs."""
 
     @property
     def name(self) -> str:
@@ -33,6 +45,55 @@ class Compute(Protocol):
 
         ``progress`` is called with ``(done, items)`` after each result.
         """
+
+    def hold(self, parts: Sequence[Any]) -> Held:
+        """Put parts where the work is done."""
+
+
+def open_compute(
+    name: str, *, workers: int | None = None, scheduler: str | None = None
+) -> AbstractContextManager[Compute]:
+    """Return who computes, to be used in a ``with`` block that also ends what was started.
+
+    Parameters
+    ----------
+    name : {"local", "dask"}
+        Threads of this process, or a Dask cluster.
+    workers : int, optional
+        Threads or worker processes, 1 or more; one per core that this process may use by default. Beside a
+        ``scheduler``: how many workers it must have before work begins, at least 1 by default.
+    scheduler : str, optional
+        Address of a Dask scheduler that runs already, such as ``tcp://10.0.0.5:8786``. ``None`` starts one here,
+        which listens to this machine only, and ends it with the block.
+
+    Raises
+    ------
+    SettingError
+        An unknown name, fewer than one worker, a scheduler beside ``local``; on entering the block, a scheduler that
+        does not answer, or workers that are too few or do not run this version.
+    MissingExtraError
+        Dask's distributed scheduler is not installed.
+
+    Examples
+    --------
+    >>> with open_compute("local", workers=2) as compute:
+    ...     list(compute.map(abs, [-3, -4]))
+    [3, 4]
+    """
+    if name not in COMPUTES:
+        raise SettingError.from_unknown("compute", name, COMPUTES)
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise SettingError(f"compute.workers: expected at least 1, or null for one per core; got {workers!r}.")
+    if name == "dask":
+        from engine.compute_dask import DaskCompute
+
+        return DaskCompute(workers, scheduler)
+    if scheduler is not None:
+        raise SettingError(
+            f"compute.scheduler: threads of this process have no scheduler; got {scheduler!r}. "
+            "Set compute=dask, or leave compute.scheduler at null."
+        )
+    return nullcontext(LocalCompute(workers))
 
 
 class LocalCompute:
@@ -62,7 +123,10 @@ class LocalCompute:
         progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[T]:
         """Yield ``function(item)`` for each item, in the items' order."""
-        threads = max(1, min(self._workers or available_cores(), len(items)))
+        import polars
+
+        # Polars' own number is less where several processes share the cores.
+        threads = max(1, min(self._workers or polars.thread_pool_size(), len(items)))
         pool = ThreadPoolExecutor(threads)
         try:
             pending = [pool.submit(function, item) for item in items[:threads]]
@@ -76,6 +140,29 @@ class LocalCompute:
                     progress(done + 1, len(items))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def hold(self, parts: Sequence[Any]) -> Held:
+        """Keep parts in this process."""
+        return LocalHeld(parts)
+
+
+class LocalHeld:
+    """Parts in this process, worked on one after the other: the kernels use all threads for each.
+
+    Examples
+    --------
+    >>> LocalHeld([[3, 4], [5]]).each(lambda part, factor: factor * sum(part), 10)
+    [70, 50]
+    """
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._parts = parts
+
+    def each(self, function: Callable[..., T], *args: Any, own: Sequence[Any] | None = None) -> list[T]:
+        """Return ``function(part, *args)`` for each part in order; with ``own``, ``function(part, own[i], *args)``."""
+        if own is None:
+            return [function(part, *args) for part in self._parts]
+        return [function(part, mine, *args) for part, mine in zip(self._parts, own, strict=True)]
 
 
 def available_cores() -> int:

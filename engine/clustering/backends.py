@@ -1,4 +1,4 @@
-"""Who finds the centroids: our own k-means, FAISS or scikit-learn, behind one call and judged by one measure.
+"""Who finds the centroids: our own k-means, FAISS, scikit-learn or Dask-ML, behind one call and judged by one measure.
 
 A backend only proposes centroids. Labels, distances and inertia are then computed from them by the same function for
 all of them, so that figures of different backends can be put side by side.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,11 @@ from engine.clustering.result import Clustering
 from engine.errors import DataError, SettingError
 
 if TYPE_CHECKING:
+    from engine.clustering.rows import Rows
     from engine.clustering.rows_array import ArrayRows
+    from engine.clustering.rows_blocks import BlockRows
+    from engine.clustering.rows_dask import DaskRows
+    from engine.compute import Compute
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ def cluster(
     k : int
         Number of clusters, 1 up to the number of distinct rows. With 1 the centroid is the mean.
     backend : str
-        ``native`` (this package), ``faiss`` (trained on all rows) or ``sklearn``.
+        ``native`` (this package), ``faiss`` (trained on all rows), ``sklearn`` or ``dask_ml``.
     solver : str
         ``full`` iterates over all rows, ``sample`` solves on a sample and certifies on all rows (native only),
         ``auto`` lets the backend choose by the number of rows.
@@ -93,17 +97,64 @@ def cluster(
     check_settings(backend=backend, solver=solver, seed=seed, threads=threads)
     X = checked_matrix(matrix)
     check_k(X, k)
-    return cluster_rows(hold_rows(X, threads=threads), k, backend=backend, solver=solver, seed=seed)
+    rows = hold_rows(X, backend=backend, threads=threads)
+    return cluster_rows(rows, k, backend=backend, solver=solver, seed=seed)
 
 
-def hold_rows(matrix: NDArray[np.float32], *, threads: int | None = None) -> ArrayRows:
-    """Return checked rows as the backends take them, to be clustered as often as one likes."""
+def hold_rows(
+    matrix: NDArray[np.float32],
+    bucket_rows: Sequence[int] | None = None,
+    *,
+    backend: str = "native",
+    threads: int | None = None,
+    compute: Compute | None = None,
+) -> Rows:
+    """Return checked rows as a backend takes them, to be clustered as often as one likes.
+
+    Native and Dask-ML clustering work on blocks of whole buckets, wherever ``compute`` works. FAISS and scikit-learn
+    need all rows in this process, and so do few rows: one block is clustered here, whatever ``compute`` is.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (n, d)
+        From :func:`checked_matrix`, bucket by bucket.
+    bucket_rows : sequence of int, optional
+        Rows of each bucket, in the matrix's order; they sum to n. Without them the rows are one block, for Dask-ML
+        several of equal size.
+    backend : str
+        For whom.
+    threads : int, optional
+        Threads of this process to use; all cores by default.
+    compute : Compute, optional
+        Where the blocks are worked on; this process by default. No result depends on it.
+
+    Raises
+    ------
+    DataError
+        The buckets do not hold n rows together.
+    """
     from engine.clustering.rows_array import ArrayRows
+    from engine.clustering.rows_blocks import BLOCK_ROWS, BlockRows, block_edges, check_edges
+    from engine.clustering.rows_dask import DaskRows
+    from engine.compute_dask import DaskCompute
 
-    return ArrayRows(matrix, threads=threads)
+    n = len(matrix)
+    if bucket_rows is None:
+        # Dask-ML works in parallel on several chunks only; where no bucket is known, they may part anywhere.
+        size = BLOCK_ROWS if backend == "dask_ml" else n
+        bucket_rows = [min(size, n - first) for first in range(0, n, size)]
+    edges = block_edges(bucket_rows)
+    check_edges(edges, n)
+    if backend == "dask_ml" and isinstance(compute, DaskCompute):
+        return DaskRows(matrix, edges, compute, threads)
+    if backend not in ("native", "dask_ml") or len(edges) == 2:
+        return ArrayRows(matrix, threads=threads)
+    if isinstance(compute, DaskCompute):
+        return DaskRows(matrix, edges, compute, threads)
+    return BlockRows(matrix, edges, threads)
 
 
-def cluster_rows(rows: ArrayRows, k: int, *, backend: str, solver: str = "auto", seed: int = 0) -> Clustering:
+def cluster_rows(rows: Rows, k: int, *, backend: str, solver: str = "auto", seed: int = 0) -> Clustering:
     """Do what :func:`cluster` does, for a caller that has checked settings and rows once for many trials."""
     started = time.perf_counter()
     proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed)
@@ -230,7 +281,7 @@ def distinct_rows(matrix: NDArray[np.float32], at_most: int) -> int:
 
 
 def _assigned(
-    rows: ArrayRows, proposed: NDArray[Any]
+    rows: Rows, proposed: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.float32], float]:
     """Return centroids of which each has a row, and labels, distances and inertia from them."""
     centroids = np.array(proposed, dtype=np.float64)
@@ -251,7 +302,7 @@ def _assigned(
         centroids[empty[0]] = rows.take(np.array([farthest], dtype=np.int64))[0]
 
 
-def _native(rows: ArrayRows, k: int, *, solver: str, seed: int) -> _Proposal:
+def _native(rows: Rows, k: int, *, solver: str, seed: int) -> _Proposal:
     from engine.clustering.solve import solve
 
     found = solve(rows, k, seed=seed, solver=solver)
@@ -298,7 +349,16 @@ def _sklearn(rows: ArrayRows, k: int, *, solver: str, seed: int) -> _Proposal:
     return _Proposal(centroids, int(model.n_iter_), "full", reason, reported_inertia=float(model.inertia_))
 
 
-def _exact_means(rows: ArrayRows, centroids: NDArray[Any]) -> NDArray[np.float64]:
+def _dask_ml(rows: ArrayRows | BlockRows | DaskRows, k: int, *, solver: str, seed: int) -> _Proposal:
+    from engine.clustering.backend_dask_ml import fit_dask_ml
+
+    found = fit_dask_ml(rows, k, seed=seed, max_iter=MAX_ITER)
+    reason = "max_iter" if found.n_iter == MAX_ITER else "converged"
+    # Its own inertia adds distances that are not squared unless the last shift was 0: no figure to put beside ours.
+    return _Proposal(_exact_means(rows, found.centroids), found.n_iter, "full", reason)
+
+
+def _exact_means(rows: Rows, centroids: NDArray[Any]) -> NDArray[np.float64]:
     """Return the float64 means of the rows nearest to each centroid; a centroid without rows stays.
 
     Libraries that add float32 in the order in which threads finish leave rounding that depends on their number. This
@@ -310,5 +370,10 @@ def _exact_means(rows: ArrayRows, centroids: NDArray[Any]) -> NDArray[np.float64
     return np.where(counts > 0, stats.sums / np.maximum(counts, 1.0), start)
 
 
-BACKENDS: Mapping[str, Callable[..., _Proposal]] = {"native": _native, "faiss": _faiss, "sklearn": _sklearn}
+BACKENDS: Mapping[str, Callable[..., _Proposal]] = {
+    "native": _native,
+    "faiss": _faiss,
+    "sklearn": _sklearn,
+    "dask_ml": _dask_ml,
+}
 """Every backend by its name in ``clustering.backend``. One more is one function here that proposes centroids."""

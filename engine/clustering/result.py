@@ -38,7 +38,8 @@ class Clustering:
     n_iter : int
         Lloyd iterations of the winning start.
     reported_inertia : float or None
-        The backend's own figure, where it has one: for comparison only (FAISS's is float32 and one step old).
+        The backend's own figure, where it has one: for comparison only (FAISS's is float32 and one step old,
+        Dask-ML's changes its unit and is left out).
     stop_reason : str
         Why the iterations ended.
     seconds : float

@@ -32,11 +32,16 @@ class TooFewDistinctRowsError(DataError):
     """
 
     def __init__(self, k: int, found: int) -> None:
+        self.k = k
         self.found = found
         super().__init__(
             f"clustering.k: expected no more clusters than different rows; got k={k} for {found} different "
             f"{'row' if found == 1 else 'rows'}. Lower clustering.k, or give the rows more features."
         )
+
+    def __reduce__(self) -> tuple[type[TooFewDistinctRowsError], tuple[int, int]]:
+        """Come back whole from a worker process."""
+        return type(self), (self.k, self.found)
 
 
 def local_trials(k: int) -> int:

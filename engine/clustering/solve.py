@@ -20,6 +20,7 @@ import numpy as np
 from engine.clustering.lloyd import Rest, lloyd, mean_variance, next_centroids
 from engine.clustering.rows import Centroids, IntArray, Rows
 from engine.clustering.rows_array import ArrayRows
+from engine.clustering.rows_blocks import HeldRows
 from engine.clustering.seeding import (
     TooFewDistinctRowsError,
     draw_by_mass,
@@ -165,6 +166,9 @@ def solve(
         raise SettingError("clustering.solver: 'sample' draws its own starts; with given centroids use 'full'.")
     if solver == "auto":
         solver = "full" if rows.n < FULL_BELOW_ROWS else "sample"
+    if not isinstance(rows, ArrayRows) and rows.n < FULL_BELOW_ROWS:
+        # So few are solved in memory whoever holds them, and the result is that of a matrix.
+        rows = _held(rows, np.arange(rows.n), rows.weights)
     rng = np.random.default_rng(seed)
     if solver == "sample" and isinstance(init, str):
         try:
@@ -196,7 +200,14 @@ def _solve_full(
         starts = list(init)
     else:
         held = rows if isinstance(rows, ArrayRows) else _evenly(rows, FULL_BELOW_ROWS, rng)
-        starts = SEEDINGS[init](held, k, starts=n_init, rng=rng)
+        try:
+            starts = SEEDINGS[init](held, k, starts=n_init, rng=rng)
+        except TooFewDistinctRowsError:
+            if not isinstance(rows, HeldRows):
+                raise
+            # Where even so many rows hold so few that differ, all that do fit in memory.
+            rows = rows.distinct()
+            starts = SEEDINGS[init](rows, k, starts=n_init, rng=rng)
     rests = lloyd(rows, starts, max_iter=max_iter, shift_tolerance=tol * mean_variance(rows) if tol > 0 else 0.0)
     best, reads = rests[0], 0
     if len(rests) > 1:

@@ -181,9 +181,9 @@ def best_at_the_end(k: int) -> Word:
     """Say that the silhouette is best at the largest k tried."""
     return Word(
         f"The silhouette is highest at {k}, the largest number tried: more segments may fit better. Widen "
-        f"clustering.k_range to see.",
+        f"clustering.k_range (sweep.k in a sweep) to see.",
         f"La silueta es máxima con {k}, el mayor número probado: quizá encajen mejor más segmentos. Para verlo, "
-        f"amplíe clustering.k_range.",
+        f"amplíe clustering.k_range (sweep.k en un barrido).",
     )
 
 

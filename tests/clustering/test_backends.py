@@ -129,8 +129,9 @@ def test_clusters_nearer_than_float32_are_refused(monkeypatch):
 
 
 @EACH
-def test_nothing_is_printed(backend, capfd):
-    cluster(groups(6, n=30), 5, backend=backend, threads=1)
+@pytest.mark.parametrize("matrix", [groups(6, n=30), np.repeat(np.arange(5.0), [40, 1, 1, 1, 1])[:, None]])
+def test_nothing_is_printed(backend, matrix, capfd):
+    cluster(matrix, 5, backend=backend, threads=1)
     assert capfd.readouterr() == ("", "")
 
 
@@ -151,8 +152,9 @@ def test_the_library_own_figure_is_told_beside_ours(backend):
     assert found.reported_inertia == pytest.approx(found.inertia, rel=1e-3)
 
 
-def test_native_has_no_figure_of_its_own():
-    assert cluster(groups(8), 4).reported_inertia is None
+@pytest.mark.parametrize("backend", ["native", "dask_ml"])
+def test_others_have_no_figure_of_their_own(backend):
+    assert cluster(groups(8), 4, backend=backend).reported_inertia is None
 
 
 def test_threads_of_faiss_are_left_as_they_were():
