@@ -15,16 +15,17 @@ import numpy as np
 from engine.report.look import (
     ABOVE,
     AVERAGE,
+    AXIS_FONT,
     BELOW,
     INK,
     LINE,
     MONEY_MEASURES,
-    MUTED,
     PAPER,
     Chart,
     Mark,
     Measure,
     base_layout,
+    heading,
     lower_first,
     plain,
     tint,
@@ -231,7 +232,7 @@ def map_chart(
         margin={"l": 66, "r": 16, "t": 36, "b": 52},
         xaxis=_log_axis([a for a, _ in drawn], to, title=x.title),
         yaxis=_log_axis([b for _, b in drawn], to),
-        annotations=[_heading(y.title)],
+        annotations=[heading(y.title)],
     )
     chart = Chart(
         "chart-map",
@@ -361,22 +362,6 @@ def _map_finding(drawn: Sequence[tuple[float, float]], x_label: str, y_label: st
     return say("map_rises" if together > 0 else "map_falls", x=x_label, y=y_label)
 
 
-def _heading(text: str) -> dict[str, Any]:
-    """Name of the vertical axis, written level at its top."""
-    return {
-        "text": plain(text),
-        "x": 0,
-        "y": 1,
-        "xref": "paper",
-        "yref": "paper",
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "yshift": 10,
-        "showarrow": False,
-        "font": {"size": 12.5, "color": MUTED},
-    }
-
-
 def _log_axis(values: Sequence[float], to: NumberFormat, title: str = "") -> dict[str, Any]:
     low, high = math.log10(min(values)), math.log10(max(values))
     edge = max(0.06 * (high - low), 0.05)
@@ -397,7 +382,7 @@ def _log_axis(values: Sequence[float], to: NumberFormat, title: str = "") -> dic
         "fixedrange": True,
     }
     if title:
-        axis["title"] = {"text": plain(title), "font": {"size": 12.5, "color": MUTED}}
+        axis["title"] = {"text": plain(title), "font": AXIS_FONT}
     return axis
 
 

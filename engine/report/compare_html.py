@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
-
-import jinja2
 
 from engine.features.store import FEATURES
 from engine.report.compare_flow import Node, flow, nodes
@@ -25,6 +22,7 @@ from engine.report.look import (
     upper_first,
 )
 from engine.report.numbers import MINUS, MISSING, NumberFormat, decimals_for, known
+from engine.report.page import templates
 from engine.segments.migration import GONE, NEW
 
 LARGEST_MOVES = 8
@@ -95,18 +93,7 @@ def render_comparison(content: Mapping[str, Any], language: str) -> str:
         "definitions": _definitions(content, say),
         "runs": _runs(content, say, to),
     }
-    return _templates().get_template("compare.html.j2").render(page)
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("engine.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return templates().get_template("compare.html.j2").render(page)
 
 
 def _head(content: Mapping[str, Any], say: CompareWords, to: NumberFormat) -> dict[str, Any]:

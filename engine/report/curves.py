@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.report.look import ACCENT, BAND, LINE, MUTED, PAPER, Chart, base_layout
+from engine.report.look import ACCENT, AXIS_FONT, BAND, LINE, MUTED, PAPER, Chart, base_layout
 from engine.report.numbers import NumberFormat, known
 from engine.report.words import Words
 
@@ -223,7 +223,7 @@ def curve_chart(
         height=330,
         margin={"l": 46, "r": 14, "t": 42, "b": 48},
         xaxis={
-            "title": {"text": say("axis_k"), "font": {"size": 12.5, "color": MUTED}},
+            "title": {"text": say("axis_k"), "font": AXIS_FONT},
             "range": [ks[0] - 0.5, ks[-1] + 0.5],
             "dtick": math.ceil(len(ks) / 12),
             "tick0": ks[0],

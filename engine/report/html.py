@@ -6,19 +6,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from functools import cache
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from engine.report.charts import map_chart, profile_chart, shares_chart
 from engine.report.curves import choice_charts, choice_section
 from engine.report.look import MONEY_MEASURES, Chart, Mark, Measure, tint, upper_first
 from engine.report.numbers import NumberFormat, decimals_for, known
+from engine.report.page import as_json, plotly, templates
 from engine.report.words import TEXTS, Words
 
 CARD_MEASURES = ("monetary", "frequency", "units", "recency_days")
@@ -90,35 +86,10 @@ def render(summary: Mapping[str, Any], language: str) -> str:
         "features": _features(summary["features"], measures, say, to),
         "run": _run(summary, say, to),
         "seconds": [(say.name(step), to.seconds(s)) for step, s in summary["run"]["seconds"].items()],
-        "specs": _as_json({"charts": [c.to_dict() for c in charts.values()], "save": say("save_image")}),
-        "plotly": Markup(_plotly()),
+        "specs": as_json({"charts": [c.to_dict() for c in charts.values()], "save": say("save_image")}),
+        "plotly": plotly(),
     }
-    return _templates().get_template("report.html.j2").render(page)
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("engine.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
-
-
-def _as_json(value: Any) -> Markup:
-    """Write JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)
+    return templates().get_template("report.html.j2").render(page)
 
 
 def _head(

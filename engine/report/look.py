@@ -26,6 +26,9 @@ PAPER = "#ffffff"
 ABOVE, AVERAGE, BELOW = "#1b5e9e", "#f4f2ed", "#c8661a"
 FONT = '-apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
+AXIS_FONT = {"size": 12.5, "color": MUTED}
+"""Of the names of axes."""
+
 MONEY_MEASURES = ("monetary", "average_ticket")
 """Shown with two decimals and no unit, since no currency is known."""
 
@@ -40,6 +43,11 @@ class Mark:
     colour: str
     ink: str
     symbol: str
+
+    @property
+    def sign(self) -> str:
+        """What its badge says."""
+        return str(self.rank)
 
     @classmethod
     def of(cls, segment_id: str, rank: int, name: str) -> Mark:
@@ -193,6 +201,29 @@ def wrapped(name: str, width: int, most_lines: int) -> str:
         if len(lines) <= most_lines:
             break
     return "<br>".join(plain(line) for line in lines)
+
+
+def heading(text: str, *, above: int = 10) -> dict[str, Any]:
+    """Name the vertical axis level at its top, ``above`` pixels over the drawing.
+
+    Examples
+    --------
+    >>> name = heading("Units & orders")
+    >>> name["text"], name["yshift"]
+    ('Units &amp; orders', 10)
+    """
+    return {
+        "text": plain(text),
+        "x": 0,
+        "y": 1,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": above,
+        "showarrow": False,
+        "font": AXIS_FONT,
+    }
 
 
 def base_layout(to: NumberFormat, **special: Any) -> dict[str, Any]:

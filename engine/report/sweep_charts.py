@@ -7,12 +7,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from engine.report.curves import curve_chart
-from engine.report.look import ACCENT, INK, LINE, MUTED, PAPER, Chart, base_layout, plain
+from engine.report.look import ACCENT, AXIS_FONT, INK, LINE, PAPER, Chart, base_layout, heading, plain
 from engine.report.numbers import NO_BREAK, NumberFormat, known
 from engine.report.sweep_look import Backend, Cell, Row, choice_of, figure, is_same, label
 from engine.report.sweep_words import SweepWords
-
-HEADING = {"size": 12.5, "color": MUTED}
 
 CURVES = ("explained", "silhouette", "gap")
 """Figures that are drawn against k."""
@@ -87,7 +85,7 @@ def pareto_chart(
         to,
         height=440,
         margin={"l": 52, "r": 16, "t": 40, "b": 52},
-        xaxis=_axis(left, right) | {"title": {"text": say("silhouette"), "font": HEADING}},
+        xaxis=_axis(left, right) | {"title": {"text": say("silhouette"), "font": AXIS_FONT}},
         yaxis=_axis(low, high),
     )
     chart = Chart(
@@ -96,8 +94,8 @@ def pareto_chart(
         f"{alt} {'; '.join(told[id(row)] for row in front[:MOST_TOLD])}.",
         [points(others, filled=False), points(front, filled=True), _ring(ring, vertical)],
         layout,
-        wide={"annotations": [_heading(title), *_ranks(ranked, vertical, spans, proposed, near=0.03)]},
-        narrow={"annotations": [_heading(title), *_ranks(ranked, vertical, spans, proposed, near=0.1)]},
+        wide={"annotations": [heading(title, above=14), *_ranks(ranked, vertical, spans, proposed, near=0.03)]},
+        narrow={"annotations": [heading(title, above=14), *_ranks(ranked, vertical, spans, proposed, near=0.1)]},
     )
     undrawn = sum(bool(row["usable"]) for row in board) - len(told)
     return Pareto(chart, vertical, undrawn)
@@ -295,22 +293,6 @@ def _ring(rows: Sequence[Row], vertical: str) -> dict[str, Any]:
         "marker": {"symbol": "circle-open", "size": 24, "color": INK, "line": {"width": 2.5}},
         "hoverinfo": "skip",
         "cliponaxis": False,
-    }
-
-
-def _heading(text: str) -> dict[str, Any]:
-    """Name of the vertical axis, written level at its top."""
-    return {
-        "text": text,
-        "x": 0,
-        "y": 1,
-        "xref": "paper",
-        "yref": "paper",
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "yshift": 14,
-        "showarrow": False,
-        "font": HEADING,
     }
 
 

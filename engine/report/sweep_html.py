@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from engine.features.store import FEATURES
-from engine.report.html import _as_json, _plotly, _templates
 from engine.report.look import Chart, upper_first
 from engine.report.numbers import NO_BREAK, NumberFormat
+from engine.report.page import as_json, plotly, templates
 from engine.report.sweep_charts import Pareto, curve_charts, curve_spans, pareto_chart
 from engine.report.sweep_look import Backend, Cell, Row, any_known, backends_of, cells_of, choice_of, label
 from engine.report.sweep_tables import backends_section, board_section
@@ -89,10 +87,10 @@ def render_sweep(summary: Mapping[str, Any], language: str) -> str:
         "sets": _sets(summary, say, to),
         "run": _run(summary, say, to),
         "seconds": [(say.name(step), to.seconds(value)) for step, value in summary["seconds"].items()],
-        "specs": _as_json({"charts": [chart.to_dict() for chart in charts], "save": say("save_image")}),
-        "plotly": Markup(_plotly()),
+        "specs": as_json({"charts": [chart.to_dict() for chart in charts], "save": say("save_image")}),
+        "plotly": plotly(),
     }
-    return _templates().get_template("sweep.html.j2").render(page)
+    return templates().get_template("sweep.html.j2").render(page)
 
 
 def _pareto_help(pareto: Pareto, say: SweepWords) -> str:
@@ -326,11 +324,8 @@ def _run(summary: Mapping[str, Any], say: SweepWords, to: NumberFormat) -> list[
         (say("run_as_of"), to.date(summary["as_of"])),
         (say("run_ks"), ", ".join(map(str, grid["k"]))),
         (say("run_transforms"), ", ".join(say.short(one) for one in grid["transforms"])),
-        (
-            say("run_backends"),
-            ", ".join(say.name(one) if one == "native" else say.short(one) for one in grid["backends"]),
-        ),
-        (say("run_solver"), say.short(grid["solver"]) if grid["solver"] == "auto" else say.name(grid["solver"])),
+        (say("run_backends"), ", ".join(map(say.name, grid["backends"]))),
+        (say("run_solver"), say.name(grid["solver"])),
         (say("run_seeds"), ", ".join(map(str, grid["seeds"]))),
         (say("run_limits"), say("run_limits_value", low=limits["min"], high=limits["max"])),
         (say("run_min_share"), to.percent(limits["min_share"])),

@@ -274,13 +274,9 @@ TEXTS: Mapping[str, Word] = {
 
 SHORT: Mapping[str, Word] = {
     "log": Word("log", "log"),
-    "none": Word("none", "ninguna"),
-    "faiss": Word("FAISS", "FAISS"),
-    "sklearn": Word("scikit-learn", "scikit-learn"),
-    "dask_ml": Word("Dask-ML", "Dask-ML"),
-    "auto": Word("automatic", "automático"),
+    "native": Word("native", "native"),
 }
-"""What a table calls a transform, a backend or a solver."""
+"""What a table calls a transform or a backend, where the main report says more than fits."""
 
 UNTRANSFORMED = Word("untransformed", "sin transformar")
 """What the transform ``none`` is called beside the name of a feature set."""
@@ -305,8 +301,8 @@ class SweepWords(Words):
         return self.of(TEXTS[key]).format(**values) if key in TEXTS else super().__call__(key, **values)
 
     def short(self, name: str) -> str:
-        """Return the short term for a transform, a backend or a solver."""
-        return self.of(SHORT[name]) if name in SHORT else name
+        """Return the short term for a transform or a backend."""
+        return self.of(SHORT[name]) if name in SHORT else self.name(name)
 
     def treated(self, features: str, transform: str) -> str:
         """Name a feature set together with its transform.

@@ -337,6 +337,8 @@ NAMES: Mapping[str, Word] = {
     "native": Word("native (Cartera's own)", "native (propio de Cartera)"),
     "faiss": Word("FAISS", "FAISS"),
     "sklearn": Word("scikit-learn", "scikit-learn"),
+    "dask_ml": Word("Dask-ML", "Dask-ML"),
+    "auto": Word("automatic", "automático"),
     "full": Word("all customers from the start", "todos los clientes desde el principio"),
     "sample": Word("sample, then all customers", "muestra y después todos los clientes"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -111,7 +112,7 @@ class Grid:
             if not values:
                 raise SettingError(f"sweep.{axis}: expected at least one value to try; got none.")
         for axis, values in (("backend", self.backends), ("seed", self.seeds), ("transform", self.transforms)):
-            repeated = sorted({str(value) for value in values if values.count(value) > 1})
+            repeated = sorted(str(value) for value, times in Counter(values).items() if times > 1)
             if repeated:
                 raise SettingError(f"sweep.{axis}: {', '.join(repeated)} named more than once.")
         for transform in self.transforms:
