@@ -61,7 +61,7 @@ class Column:
         """Return the figure of one trial as text, with its standard error where it has one."""
         text = self.written(to, trial.get(self.figure))
         error = trial.get(f"{self.figure}_error")
-        return text if not known(error) else f"{text} ± {to.decimal(error, 3)}"
+        return text if not known(error) or not error else f"{text} ± {to.decimal(error, 3)}"
 
 
 COLUMNS = (

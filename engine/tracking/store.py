@@ -209,7 +209,10 @@ class Store:
             database = sqlite_file(self.uri)
             location = None if database is None else (database.parent / "mlflow-artifacts").as_uri()
             try:
-                return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+                made = str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+                # Otherwise MLflow's pages offer tools for language models.
+                self.client.set_experiment_tag(made, "mlflow.experimentKind", "custom_model_development")
+                return made
             except MlflowException:
                 # Another process may have made it between the question and the order.
                 found = self.client.get_experiment_by_name(EXPERIMENT)

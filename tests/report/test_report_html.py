@@ -10,11 +10,11 @@ from decimal import Decimal
 from html import escape, unescape
 from html.parser import HTMLParser
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engine.clustering.backends import BACKENDS, SOLVERS
 from engine.clustering.trial import Trial
 from engine.clustering.verdict import choose_k
 from engine.errors import SettingError
@@ -27,9 +27,6 @@ from engine.report.words import NAMES, TEXTS, Words
 from engine.schema import Word
 from tests.report import example
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-CHROMIUM_ARGS += ["--disable-background-networking", "--disable-component-update"]
 ALL_CHARTS = {"chart-shares", "chart-map", "chart-profile", "chart-elbow", "chart-silhouette"}
 CASES = {
     "complete_journey": example.complete_journey,
@@ -503,6 +500,7 @@ def test_every_reason_for_leaving_out_a_row_has_a_name(reason):
         ("native", "native (Cartera's own)", "native (propio de Cartera)"),
         ("faiss", "FAISS", "FAISS"),
         ("sklearn", "scikit-learn", "scikit-learn"),
+        ("dask_ml", "Dask-ML", "Dask-ML"),
     ],
 )
 def test_the_backend_is_called_as_it_calls_itself(backend, en, es):
@@ -510,6 +508,11 @@ def test_the_backend_is_called_as_it_calls_itself(backend, en, es):
     summary["run"]["backend"] = backend
     assert f"Clustering backend {en}" in Page(render(summary, "en")).text
     assert f"Motor de agrupamiento {es}" in Page(render(summary, "es")).text
+
+
+@pytest.mark.parametrize("name", [*BACKENDS, *SOLVERS])
+def test_every_backend_and_solver_has_a_name(name):
+    assert name in NAMES
 
 
 @pytest.mark.parametrize("name", ["Clientes nuevos / poco usuarios", "Baja frecuencia, unidades y facturación"])
@@ -627,17 +630,6 @@ def test_segments_that_share_a_colour_differ_in_shape():
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
-    if not CHROMIUM.exists():
-        pytest.skip("needs Chromium at /usr/bin/chromium")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from engine.report.sweep_words import SHORT, TEXTS, UNTRANSFORMED
 from engine.report.words import TEXTS as MAIN_TEXTS
 from tests.report import sweep_example
 from tests.report.sweep_example import Summary, a_row, a_summary, board_of, page_of
-from tests.report.test_report_html import CHROMIUM, CHROMIUM_ARGS, HOSTILE, Page, charts_of, visible
+from tests.report.test_report_html import HOSTILE, Page, charts_of, visible
 
 
 @pytest.fixture(scope="module")
@@ -265,17 +265,6 @@ def test_the_summary_is_left_alone_and_the_page_is_the_same_again(made, pages):
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
-    if not CHROMIUM.exists():
-        pytest.skip("needs Chromium at /usr/bin/chromium")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize(("language", "width"), [("en", 1280), ("es", 390)])
