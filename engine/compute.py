@@ -19,6 +19,9 @@ Item = TypeVar("Item")
 
 COMPUTES = ("local", "dask")
 
+WORKERS_PER_CORE = 4
+"""More of them only wait for each other, or are a slip of the pen."""
+
 
 class Held(Protocol):
     """Parts that stay where they are, to be worked on many times."""
@@ -60,8 +63,9 @@ def open_compute(
     name : {"local", "dask"}
         Threads of this process, or a Dask cluster.
     workers : int, optional
-        Threads or worker processes, 1 or more; one per core that this process may use by default. Beside a
-        ``scheduler``: how many workers it must have before work begins, at least 1 by default.
+        Threads or worker processes, 1 to :data:`WORKERS_PER_CORE` for each core of this machine; one per core that
+        this process may use by default. Beside a ``scheduler``: how many workers it must have before work begins, at
+        least 1 by default.
     scheduler : str, optional
         Address of a Dask scheduler that runs already, such as ``tcp://10.0.0.5:8786``. ``None`` starts one here,
         which listens to this machine only, and ends it with the block.
@@ -69,8 +73,8 @@ def open_compute(
     Raises
     ------
     SettingError
-        An unknown name, fewer than one worker, a scheduler beside ``local``; on entering the block, a scheduler that
-        does not answer, or workers that are too few or do not run this version.
+        An unknown name, fewer than one worker or too many for this machine, a scheduler beside ``local``; on entering
+        the block, a scheduler that does not answer, or workers that are too few or do not run this version.
     MissingExtraError
         Dask's distributed scheduler is not installed.
 
@@ -84,6 +88,12 @@ def open_compute(
         raise SettingError.from_unknown("compute", name, COMPUTES)
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise SettingError(f"compute.workers: expected at least 1, or null for one per core; got {workers!r}.")
+    most = WORKERS_PER_CORE * (os.cpu_count() or 1)
+    if scheduler is None and workers is not None and workers > most:
+        raise SettingError(
+            f"compute.workers: expected at most {most}, {WORKERS_PER_CORE} for each core of this machine; "
+            f"got {workers}. Lower it, or take null for one per core."
+        )
     if name == "dask":
         from engine.compute_dask import DaskCompute
 

@@ -6,10 +6,12 @@ again: whoever holds parts on a cluster keeps them at hand, mostly as views of a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -83,6 +85,7 @@ class DaskCompute:
                 self._client = self._connected(processes.wait())
             else:
                 wanted = self._workers or 1
+                self._check_answer(self._scheduler)
                 self._client = self._connected(self._scheduler)
             opening.callback(self._client.close)
             self._wait_for(wanted)
@@ -140,10 +143,26 @@ class DaskCompute:
         try:
             return self._distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
-            raise SettingError(
-                f"compute.scheduler: no Dask scheduler answers at {address} within {CONNECT_SECONDS} s "
-                f"({type(error).__name__}). Expected an address such as tcp://10.0.0.5:8786; null starts one here."
-            ) from None
+            raise _no_scheduler(address, error) from None
+
+    def _check_answer(self, address: str) -> None:
+        """Raise unless a scheduler answers in time.
+
+        Dask's client waits for the first answer without end, and where it fails, what is left of it holds up the end of
+        this process. So it is made only once a question in a loop of our own, which ends whole, was answered.
+        """
+        import dask
+
+        if dask.config.get("distributed.client.security-loader", None):
+            # Only the client can load the certificates then.
+            return
+        # A caller such as a notebook may have a running loop in this thread.
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                pool.submit(asyncio.run, _ask(address)).result()
+            # Whatever listens there may say anything, and break Dask's reader in any way.
+            except Exception as error:
+                raise _no_scheduler(address, error) from None
 
     def _wait_for(self, workers: int) -> None:
         try:
@@ -252,6 +271,32 @@ def _alone(function: Callable[..., T], *args: Any) -> T:
     # Kernels use all threads of the process, and not every threading layer bears two callers.
     with _one_at_a_time:
         return function(*args)
+
+
+async def _ask(address: str) -> None:
+    from distributed.comm.core import connect
+    from distributed.security import Security
+
+    async with asyncio.timeout(CONNECT_SECONDS):
+        comm = await connect(
+            address,
+            timeout=CONNECT_SECONDS,
+            **Security().get_connection_args("client"),  # type: ignore[no-untyped-call]
+        )
+        try:
+            await comm.write({"op": "identity", "reply": True})
+            answer = await comm.read()
+        finally:
+            comm.abort()
+    if answer["type"] != "Scheduler":
+        raise ValueError(f"no scheduler but a {answer['type']}")
+
+
+def _no_scheduler(address: str, error: BaseException) -> SettingError:
+    return SettingError(
+        f"compute.scheduler: no Dask scheduler answers at {address} within {CONNECT_SECONDS} s "
+        f"({type(error).__name__}). Expected an address such as tcp://10.0.0.5:8786; null starts one here."
+    )
 
 
 def _version() -> str:

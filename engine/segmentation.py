@@ -313,12 +313,15 @@ def parse_k(k: int | str | range | Sequence[int]) -> list[int]:
     if not isinstance(k, Iterable):
         k = [k]
     try:
-        ks = sorted({operator.index(value) for value in islice(k, MOST_TRIALS + 1)})
+        values = list(islice(k, MOST_TRIALS + 1))
+        if any(isinstance(value, bool) for value in values):
+            raise TypeError
+        ks = sorted({operator.index(value) for value in values})
     except TypeError:
         raise SettingError(wanted) from None
     if not ks or ks[0] < 1:
         raise SettingError(wanted)
-    if len(ks) > MOST_TRIALS:
+    if len(values) > MOST_TRIALS:
         raise SettingError(f"clustering.k: expected at most {MOST_TRIALS} numbers of segments to try; got {k!r}.")
     return ks
 

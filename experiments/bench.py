@@ -58,7 +58,7 @@ def _benchmarks(module: str) -> Any:
     if not (CHECKOUT / "benchmarks" / "harness.py").is_file():
         raise SettingError(
             "bench: the benchmarks are not part of the installed package. Run it from a checkout of the source: "
-            "make bench, or .venv/bin/cartera bench kmeans size=S."
+            "make bench, or .venv/bin/cartera bench kmeans size=S after pip install -e ."
         )
     return import_module(f"benchmarks.{module}")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.app import out_folder, verb
 
 if TYPE_CHECKING:
+    import polars as pl
     from omegaconf import DictConfig
 
     from engine.segments.compare import Comparison
@@ -94,16 +97,18 @@ def read_run(folder: Path, key: str) -> Division:
         profile = pl.read_csv(folder / name, schema_overrides={"segment_id": pl.String, "name": pl.String})
         profile = profile.with_columns(pl.selectors.exclude("segment_id", "name").cast(pl.Float64))
         profile = profile.with_columns(pl.col("^customers$|^rank$").cast(pl.Int64))
+        check_profile(profile)
         name = "assignments.parquet"
         assignments = pl.read_parquet(folder / name, columns=["customer_id", "segment_id"])
         name = "summary.json"
         summary = json.loads((folder / name).read_text(encoding="utf-8"))
         if not isinstance(summary, dict):
             raise ValueError("no mapping")
+        check_summary(summary)
     except (pl.exceptions.PolarsError, ValueError, RecursionError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"{key}={folder}: {name} is not as `cartera segment` writes it ({reason}). Run it again."
+            f"{key}={folder}: {name} is not what `cartera segment` wrote ({reason}). Run it again."
         ) from None
     return Division(
         profile=profile,
@@ -111,8 +116,52 @@ def read_run(folder: Path, key: str) -> Division:
         segments=model.segments,
         name="/".join(folder.resolve().parts[-NAME_PARTS:]),
         features=tuple(model.spec.names),
-        facts={**model.facts, **{fact: summary.get(fact) for fact in ("silhouette", "monetary_total", "lake_version")}},
+        facts={**model.facts, **{fact: summary.get(fact) for fact in FACTS}},
     )
+
+
+def check_profile(profile: pl.DataFrame) -> None:
+    """Raise :class:`ValueError` unless every figure is finite and every share from 0 to 1; a mean may be missing."""
+    import polars as pl
+
+    for column in profile.select(pl.selectors.float()):
+        share = column.name in ("share_customers", "share_monetary")
+        fits = column.is_between(0, 1).fill_null(False) if share else column.is_finite().fill_null(True)
+        if not fits.all():
+            expected = "shares from 0 to 1" if share else "finite numbers"
+            raise ValueError(f"{column.name}: expected {expected}; got {column.filter(~fits)[0]}")
+
+
+def check_summary(summary: Mapping[str, Any]) -> None:
+    """Raise :class:`ValueError` unless the facts that are read from it can be; any of them may be missing."""
+    for fact, (fits, expected) in FACTS.items():
+        value = summary.get(fact)
+        if value is not None and (isinstance(value, bool) or not fits(value)):
+            raise ValueError(f"{fact}: expected {expected}; got {value!r:.40}")
+
+
+def _is_silhouette(value: Any) -> bool:
+    return isinstance(value, int | float) and -1 <= value <= 1
+
+
+def _is_money(value: Any) -> bool:
+    try:
+        # Exact sums are written as text, in digits.
+        return isinstance(value, str | int | float) and math.isfinite(float(str(value)))
+    except ValueError:
+        return False
+
+
+def _is_version(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "silhouette": (_is_silhouette, "a number from -1 to 1"),
+    "monetary_total": (_is_money, "a finite sum of money"),
+    "lake_version": (_is_version, "a whole number, 0 or more"),
+}
+"""What is read from ``summary.json``: what it can be, and how to say so."""
 
 
 def write_results(comparison: Comparison, folder: Path, *, language: str) -> None:

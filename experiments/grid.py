@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import SettingError
+
+Value = TypeVar("Value")
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -15,11 +17,30 @@ if TYPE_CHECKING:
     from engine.sweeps.leaderboard import Leaderboard
     from experiments.settings import FeaturesConfig, SweepConfig
 
+EXAMPLES = {"features": "[rfm,rfm_units]", "transform": "[log,none]"}
+
 FREE_OF_RESULTS = ("out", "tracking", "compute", "language")
 """Groups and keys that change nothing in what a sweep finds."""
 
 REPLACED = ("sweep", "out", "tracking", "features", "clustering", "seed", "evidence", "compute", "language", "hydra")
 """Groups and keys that the command for one point of the grid says itself, or does not need."""
+
+
+def axis(name: str, values: Any, kind: type[Value]) -> tuple[Value, ...]:
+    """Return the values of one axis of the grid; a single value is an axis too.
+
+    Examples
+    --------
+    >>> axis("seed", [0, 1], int), axis("backend", "native", str)
+    ((0, 1), ('native',))
+    """
+    listed = values if isinstance(values, list) else [values]
+    if not listed:
+        raise SettingError(f"sweep.{name}: expected at least one value to try; got none.")
+    if not all(isinstance(value, kind) and not isinstance(value, bool) for value in listed):
+        example = "[0,1,2]" if kind is int else EXAMPLES.get(name, "[native,faiss]")
+        raise SettingError(f"sweep.{name}: expected a list such as {example}, or null; got {values!r}.")
+    return tuple(listed)
 
 
 def feature_configs(c: SweepConfig) -> dict[str, FeaturesConfig]:
@@ -39,16 +60,17 @@ def feature_configs(c: SweepConfig) -> dict[str, FeaturesConfig]:
 
     if c.sweep.features is None:
         return {c.features.name: c.features}
+    names = axis("features", c.sweep.features, str)
     # The user's own folders (--config-dir) count too.
     options = GlobalHydra.instance().config_loader().get_group_options("features")
     overrides = [each for each in HydraConfig.get().overrides.task if not each.startswith("features=")]
     found = {}
-    for name in c.sweep.features:
+    for name in names:
         if name not in options:
             raise SettingError.from_unknown("sweep.features", name, options)
         found[name] = typed(compose("sweep", [*overrides, f"features={name}"]), Kind).features
-    if len(found) < len(c.sweep.features):
-        raise SettingError(f"sweep.features: a name comes twice in {', '.join(c.sweep.features)}.")
+    if len(found) < len(names):
+        raise SettingError(f"sweep.features: a name comes twice in {', '.join(names)}.")
     return found
 
 
@@ -58,15 +80,10 @@ def wanted_ks(c: SweepConfig) -> tuple[int, ...]:
 
     if c.sweep.k is None or c.sweep.k == "auto":
         return tuple(parse_k(c.clustering.ks()))
-    if c.sweep.k == []:
-        raise SettingError("sweep.k: expected at least one value to try; got none.")
     try:
-        return tuple(parse_k(c.sweep.k))
-    except SettingError:
-        raise SettingError(
-            "sweep.k: expected a range such as 2..10, numbers of at least 1 such as [3,5,8], or null for clustering.k; "
-            f"got {c.sweep.k!r}."
-        ) from None
+        return tuple(parse_k(axis("k", c.sweep.k, int) if isinstance(c.sweep.k, list) else c.sweep.k))
+    except SettingError as error:
+        raise SettingError(str(error).replace("clustering.k", "sweep.k")) from None
 
 
 def configuration_hash(config: DictConfig) -> str:
@@ -89,6 +106,9 @@ def command_for(board: Leaderboard) -> str | None:
     given = HydraConfig.get().overrides.task
     kept = [each for each in given if each.lstrip("+~").partition("=")[0].partition(".")[0] not in REPLACED]
     kept += [each for each in given if each.lstrip("+").startswith("features.")]
+    # The folders of --config-dir: without them the user's own groups would be unknown.
+    folders = [source.path for source in HydraConfig.get().runtime.config_sources if source.provider == "command-line"]
+    kept = [word for folder in folders for word in ("--config-dir", folder)] + kept
     one = board.proposed
     words = [
         *kept,

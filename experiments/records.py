@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 TRIAL_TAG = "cartera.trial"
 """Tag by which a resumed sweep knows the trials that the tracking store has already."""
 
+FAILED_TAG = "cartera.failed_trial"
+"""The same of trials that failed: they are tried again, and then have another child."""
+
 
 def store_key(uri: str | None) -> str:
     """Return a name for a tracking store that does not tell its address, which may hold a password."""
@@ -99,9 +102,9 @@ class SweepRecord:
         self._shared = shared
         self.failure: TrackingError | None = None
         try:
-            self._known = tracker.known_children(TRIAL_TAG)
+            self._known = {tag: tracker.known_children(tag) for tag in (TRIAL_TAG, FAILED_TAG)}
         except TrackingError as error:
-            self._known = set()
+            self._known = {TRIAL_TAG: set(), FAILED_TAG: set()}
             self.failure = error
 
     def configuration(self, one: Configuration, names: Sequence[str]) -> None:
@@ -117,9 +120,10 @@ class SweepRecord:
         for outcome in one.outcomes:
             # A trial without a matrix has no id of its own; its name is as good.
             key = outcome.trial_id or outcome.plan.name
-            if self.failure is not None or key in self._known:
-                continue
             plan, trial = outcome.plan, outcome.trial
+            tag = FAILED_TAG if trial is None else TRIAL_TAG
+            if self.failure is not None or key in self._known[tag]:
+                continue
             params = {
                 **self._shared,
                 "features": plan.features,
@@ -131,12 +135,13 @@ class SweepRecord:
                 **({"error": outcome.error} if outcome.error else {}),
             }
             metrics = {} if trial is None else metrics_of(trial)
-            if one.stability is not None:
+            if one.stability is not None and len(one.trials) == len(one.outcomes):
+                # A seed that failed may be done later, and the figure would be another.
                 metrics["stability"] = one.stability
             texts = {} if trial is None else {"centroids.csv": centroids_csv(trial, names)}
             status = "FAILED" if trial is None else "FINISHED"
             try:
-                self._tracker.child(plan.name, params, metrics, tags={TRIAL_TAG: key}, texts=texts, status=status)
+                self._tracker.child(plan.name, params, metrics, tags={tag: key}, texts=texts, status=status)
             except TrackingError as error:
                 self.failure = error
 

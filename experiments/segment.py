@@ -19,20 +19,19 @@ if TYPE_CHECKING:
 
 def run(config: DictConfig) -> float | None:
     """Run the main job, print the five figures that matter, and return the silhouette: what a search looks for."""
-    from omegaconf import OmegaConf
-
     from engine.clustering.sweep import Evidence
     from engine.compute import open_compute
+    from engine.errors import SettingError
     from engine.features.store import customer_table
     from engine.segmentation import SegmentSettings, check_settings, segment_customers, source_facts, timed
-    from engine.tracking import open_tracker
+    from engine.tracking import check_registered_name, open_tracker
     from experiments.output import check_target, output
     from experiments.progress import Progress
     from experiments.records import record_segmentation
-    from experiments.settings import SegmentConfig, typed
+    from experiments.settings import SegmentConfig, public_yaml, typed
     from experiments.transactions import input_paths, read_transactions
 
-    config_yaml = OmegaConf.to_yaml(config)
+    config_yaml = public_yaml(config)
     c = typed(config, SegmentConfig)
     settings = SegmentSettings(
         features=c.features.feature_set(),
@@ -50,6 +49,10 @@ def run(config: DictConfig) -> float | None:
     )
     # Whatever can be refused is refused before the data are read and before the run is recorded.
     _, ks = check_settings(settings)
+    if c.tracking.register is not None:
+        check_registered_name(c.tracking.register)
+        if c.tracking.uri is None:
+            raise SettingError("tracking.register: a model is registered in a tracking store; set tracking.uri too.")
     out = out_folder(c.out)
     check_target(out, "segment")
     progress = Progress("segment")

@@ -103,13 +103,16 @@ class ComputeConfig:
 
 @dataclass
 class GridConfig:
-    """The group ``sweep``: the values of each axis, ``None`` for the one value of the key that it stands for."""
+    """The group ``sweep``: the values of each axis, ``None`` for the one value of the key that it stands for.
 
-    features: list[str] | None = None
-    transform: list[str] | None = None
-    backend: list[str] | None = None
+    ``experiments.grid`` checks them, since a message of the library would name its own types.
+    """
+
+    features: Any = None
+    transform: Any = None
+    backend: Any = None
     k: Any = None
-    seed: list[int] | None = None
+    seed: Any = None
     resume: bool = True
 
 
@@ -210,6 +213,17 @@ class DoctorConfig:
     """``conf/doctor.yaml``."""
 
     out: str = "runs"
+
+
+def public_yaml(config: DictConfig) -> str:
+    """Return a composed configuration as YAML to be kept with the results: no user name and no password in it."""
+    from engine.tracking import redacted
+
+    public = config.copy()
+    uri = OmegaConf.select(public, "tracking.uri")
+    if isinstance(uri, str):
+        OmegaConf.update(public, "tracking.uri", redacted(uri))
+    return OmegaConf.to_yaml(public)
 
 
 Config = TypeVar("Config")

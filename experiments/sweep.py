@@ -29,8 +29,6 @@ SHOWN = 8
 
 def run(config: DictConfig) -> None:
     """Make the sweep and print what came out."""
-    from omegaconf import OmegaConf
-
     from engine.clustering.sweep import Evidence
     from engine.compute import open_compute
     from engine.device import peak_memory_mb
@@ -44,11 +42,11 @@ def run(config: DictConfig) -> None:
     from engine.sweeps.run import run_sweep
     from engine.sweeps.summary import sweep_summary
     from engine.tracking import open_tracker
-    from experiments.grid import command_for, configuration_hash, feature_configs, wanted_ks
+    from experiments.grid import axis, command_for, configuration_hash, feature_configs, wanted_ks
     from experiments.output import check_target, output
     from experiments.progress import Progress
     from experiments.records import SweepRecord, store_key
-    from experiments.settings import SweepConfig, typed
+    from experiments.settings import SweepConfig, public_yaml, typed
     from experiments.transactions import input_paths, read_transactions
 
     c = typed(config, SweepConfig)
@@ -56,10 +54,10 @@ def run(config: DictConfig) -> None:
     sets = feature_configs(c)
     grid = Grid(
         feature_sets={name: one.feature_set() for name, one in sets.items()},
-        transforms=tuple(c.sweep.transform or ()),
-        backends=tuple(c.sweep.backend if c.sweep.backend is not None else [c.clustering.backend]),
+        transforms=() if c.sweep.transform is None else axis("transform", c.sweep.transform, str),
+        backends=axis("backend", c.clustering.backend if c.sweep.backend is None else c.sweep.backend, str),
         ks=wanted_ks(c),
-        seeds=tuple(c.sweep.seed if c.sweep.seed is not None else [c.seed]),
+        seeds=axis("seed", c.seed if c.sweep.seed is None else c.sweep.seed, int),
         solver=c.clustering.solver,
         evidence=Evidence(**vars(c.evidence)),
     )
@@ -80,23 +78,25 @@ def run(config: DictConfig) -> None:
         if not c.sweep.resume:
             journal.clear()
         if journal.trials:
-            progress.warn(f"going on with a sweep that was cut off: {len(journal.trials)} trials are done.")
+            progress.warn(f"going on with a sweep that was cut off: {len(journal.trials)} trials are on record.")
         with timed(seconds, "ingest"):
             read = read_transactions(c.data, c.lake, folder=folder, progress=progress, language=c.language)
         with timed(seconds, "features"):
             tables = customer_tables(sets, c, read, compute, progress)
         some = next(iter(tables.values()))
         shared = {"as_of": some.as_of.date().isoformat(), "where": c.where, "lake_version": read.lake.version}
+        # Other data make another run of their own.
+        run_note = f"run {store_key(c.tracking.uri)} {json.dumps(shared, sort_keys=True)}"
         tracker = stack.enter_context(
             open_tracker(
                 c.tracking.uri,
                 run_name=f"sweep {name}",
                 parent=parent_run(),
-                resume=journal.notes.get(f"run {store_key(c.tracking.uri)}"),
+                resume=journal.notes.get(run_note),
             )
         )
         if tracker.run_id:
-            journal.note(**{f"run {store_key(c.tracking.uri)}": tracker.run_id})
+            journal.note(**{run_note: tracker.run_id})
         record = SweepRecord(tracker, shared)
         with timed(seconds, "clustering"), progress.step("clustering") as advance:
             done = iter(range(1, grid.trials + 1))
@@ -136,7 +136,7 @@ def run(config: DictConfig) -> None:
         with progress.step("report"):
             table(board).write_csv(folder / "sweep.csv")
             (folder / "verdict.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1) + "\n", "utf-8")
-            (folder / "config.yaml").write_text(OmegaConf.to_yaml(config), "utf-8")
+            (folder / "config.yaml").write_text(public_yaml(config), "utf-8")
             (folder / "report.html").write_text(render_sweep(summary, c.language), "utf-8")
         with progress.step("tracking"):
             record.end(found, board, folder)
@@ -184,9 +184,21 @@ def customer_tables(
 
 
 def warnings_of(found: Sweep, tables: Mapping[str, CustomerTable]) -> list[dict[str, str]]:
-    """Return what a reader must look at, each once: features that say the same, dates that look wrong."""
+    """Return what a reader must look at, each once: features that say the same, odd dates, rough comparisons."""
+    from engine.schema import Word
+
     words = [word for words in found.correlated.values() for word in words]
     words += [word for table in tables.values() for word in table.warnings()]
+    if len(found.specs) > 1:
+        words.append(
+            Word(
+                "Silhouettes of different feature sets or transforms compare only roughly: a few customers far from "
+                "all others raise them. Look at the sizes of the segments, and at their use, before choosing.",
+                "Las siluetas de distintos conjuntos de medidas o transformaciones solo se comparan a grandes rasgos: "
+                "unos pocos clientes muy alejados del resto las elevan. Antes de elegir, conviene mirar el tamaño de "
+                "los segmentos y para qué sirven.",
+            )
+        )
     return [word.to_dict() for word in dict.fromkeys(words)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -286,6 +287,11 @@ def test_a_lake_and_a_frame_reach_the_workers(cluster, tmp_path, monkeypatch):
         ({"name": "dask", "workers": -1}, "got -1"),
         ({"name": "dask", "workers": True}, "got True"),
         ({"name": "dask", "workers": 1.5}, "got 1.5"),
+        (
+            {"name": "dask", "workers": 4 * os.cpu_count() + 1},
+            f"compute.workers: expected at most {4 * os.cpu_count()}",
+        ),
+        ({"name": "local", "workers": 10**6}, "for each core of this machine; got 1000000"),
         ({"name": "local", "scheduler": "tcp://127.0.0.1:8786"}, "Set compute=dask"),
     ],
 )
@@ -300,6 +306,53 @@ def test_a_scheduler_that_does_not_answer_is_told(address, monkeypatch, capfd):
     with pytest.raises(SettingError, match=f"no Dask scheduler answers at {address}"):
         open_compute("dask", scheduler=address).__enter__()
     assert capfd.readouterr() == ("", "")
+
+
+def speak_html(connection):
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+@pytest.mark.parametrize("answer", [None, speak_html], ids=["silence", "another protocol"])
+def test_whatever_listens_instead_of_a_scheduler_is_told_and_the_process_ends(tmp_path, answer):
+    script = tmp_path / "script.py"
+    script.write_text(STRANGER)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        caller = subprocess.Popen(
+            [sys.executable, script, f"tcp://127.0.0.1:{server.getsockname()[1]}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+        server.settimeout(30)
+        connection, _ = server.accept()
+        with connection:
+            if answer is not None:
+                answer(connection)
+            # What is left of a client that failed held up the end of the process, and spoke then.
+            told, complaint = caller.communicate(timeout=15)
+    assert (caller.returncode, complaint) == (0, "")
+    assert told.startswith("compute.scheduler: no Dask scheduler answers at tcp://127.0.0.1")
+
+
+STRANGER = """
+import sys
+from engine import compute_dask
+from engine.compute import open_compute
+from engine.errors import SettingError
+
+compute_dask.CONNECT_SECONDS = 0.5
+try:
+    open_compute("dask", scheduler=sys.argv[1]).__enter__()
+except SettingError as error:
+    print(error)
+"""
+
+
+def test_a_worker_is_no_scheduler(cluster):
+    worker = next(iter(cluster._client.nthreads()))
+    with pytest.raises(SettingError, match="no Dask scheduler answers at"):
+        open_compute("dask", scheduler=worker).__enter__()
 
 
 def test_a_scheduler_that_runs_elsewhere_is_used_and_left_running(cluster, monkeypatch):

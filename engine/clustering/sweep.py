@@ -57,11 +57,11 @@ class Evidence:
     bootstrap_resamples: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("silhouette_rows", 2), ("gap_references", 2), ("bootstrap_resamples", 2)):
+        for name, most in (("silhouette_rows", 1_000_000), ("gap_references", 1_000), ("bootstrap_resamples", 1_000)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or (value != 0 and value < least):
+            if isinstance(value, bool) or not isinstance(value, int) or (value != 0 and not 2 <= value <= most):
                 raise SettingError(
-                    f"evidence.{name}: expected 0 (leave it out) or a whole number of at least {least}; got {value!r}."
+                    f"evidence.{name}: expected 0 (leave it out) or a whole number from 2 to {most:,}; got {value!r}."
                 )
 
 

@@ -22,6 +22,9 @@ from engine.sweeps.run import Configuration, Sweep
 STABLE = 0.8
 """Adjusted Rand index from which divisions are usually called alike (Steinley 2004 calls 0.8 good, 0.9 excellent)."""
 
+EVEN = 0.8
+"""Balance from which the sizes count as even: three segments of 60, 30 and 10 % have 0.82, of 74, 22 and 4 % 0.62."""
+
 TIME_FACTOR = 2.0
 """A configuration counts as quicker when it takes less than 1 / this of the time: smaller differences are noise."""
 
@@ -111,8 +114,10 @@ def leaderboard(sweep: Sweep, limits: Limits) -> Leaderboard:
     configurations come first, by silhouette, then stability, balance, k and their place in the grid.
 
     The proposal is, among the configurations on which a verdict fell, one whose k is clear before one whose k is not,
-    one that is stable over seeds (adjusted Rand at least :data:`STABLE`) before one that is not, then the highest
-    silhouette.
+    one that is stable over seeds (adjusted Rand at least :data:`STABLE`) before one that is not, one whose sizes are
+    even (balance at least :data:`EVEN`, no segment too small) before one whose sizes are not, then the highest
+    silhouette. Sizes count because silhouettes of different matrices compare only roughly: a few customers far from
+    all others raise them.
     """
     done = [one for one in sweep.configurations if one.trials]
     verdicts = tuple(_verdicts(done, limits))
@@ -138,7 +143,7 @@ def leaderboard(sweep: Sweep, limits: Limits) -> Leaderboard:
         for rank, one in enumerate(ordered, 1)
     ]
     standings += [Standing(None, one, None, usable=False, pareto=False, chosen=False) for one in failed]
-    proposed, reason = _proposal(standings, verdicts)
+    proposed, reason = _proposal(standings, verdicts, limits)
     return Leaderboard(tuple(standings), verdicts, proposed, reason)
 
 
@@ -284,7 +289,9 @@ def _ratio(inertia: float, lowest: float) -> float:
     return inertia / lowest if lowest > 0 else 1.0
 
 
-def _proposal(standings: Sequence[Standing], verdicts: Sequence[Judged]) -> tuple[Configuration | None, Word | None]:
+def _proposal(
+    standings: Sequence[Standing], verdicts: Sequence[Judged], limits: Limits
+) -> tuple[Configuration | None, Word | None]:
     clear = {(one.features, one.transform, one.backend) for one in verdicts if one.verdict.clear}
     chosen = [standing.configuration for standing in standings if standing.chosen]
     if not chosen:
@@ -296,7 +303,10 @@ def _proposal(standings: Sequence[Standing], verdicts: Sequence[Judged]) -> tupl
     def is_stable(one: Configuration) -> bool:
         return one.stability is not None and one.stability >= STABLE
 
-    best = min(chosen, key=lambda one: (not is_clear(one), not is_stable(one), _order(one)))
+    def is_even(one: Configuration) -> bool:
+        return one.best.balance >= EVEN and one.best.smallest_share >= limits.min_share
+
+    best = min(chosen, key=lambda one: (not is_clear(one), not is_stable(one), not is_even(one), _order(one)))
     if is_clear(best):
         why = Word("its k is clear", "su k es claro")
     else:
@@ -312,8 +322,8 @@ def _proposal(standings: Sequence[Standing], verdicts: Sequence[Judged]) -> tupl
     others = len(chosen) - 1
     among = (
         Word(
-            f"; of {len(chosen)} such choices it has the highest silhouette among the clearest and most stable",
-            f"; de {len(chosen)} elecciones así, tiene la silueta más alta entre las más claras y estables",
+            f"; of {len(chosen)} such choices it has the highest silhouette among the clearest, most stable and even",
+            f"; de {len(chosen)} elecciones así, tiene la silueta más alta entre las claras, estables y equilibradas",
         )
         if others
         else Word("", "")

@@ -252,7 +252,7 @@ def _tried(
         own = trial_id(plan, held.fingerprint, grid.evidence)
         costly = held.costly.get(plan.k, Costly())
         earlier = journal.trials.get(own)
-        if earlier is not None:
+        if earlier is not None and (earlier.k, earlier.backend, earlier.seed) == (plan.k, plan.backend, plan.seed):
             labels = held.tries.labels(earlier.centroids) if len(plans) > 1 else None
             yield Outcome(plan, own, earlier.with_costly(costly), resumed=True), labels
             continue

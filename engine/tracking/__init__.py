@@ -4,7 +4,9 @@
 
     tracker          what a verb sees, and a tracker that keeps nothing
     mlflow_tracker   the same, kept by MLflow
+    registered_name  which names MLflow's registry takes
     store            each operation on an MLflow store, safe to repeat
+    new_database     a SQLite database, made aside and put in place whole
     outbox           operations that wait on disk for a server that is down
     failures         what stores raise, as one error with the next step
     model            the segmentation as an MLflow model
@@ -21,10 +23,20 @@ from pathlib import Path
 from engine.tracking.failures import UnreachableError, redacted
 from engine.tracking.mlflow_tracker import MlflowTracker
 from engine.tracking.outbox import OUTBOX
+from engine.tracking.registered_name import check_registered_name
 from engine.tracking.store import EXPERIMENT, Store
 from engine.tracking.tracker import NullTracker, Tracker
 
-__all__ = ["EXPERIMENT", "MlflowTracker", "NullTracker", "Tracker", "open_tracker", "prepare_store", "redacted"]
+__all__ = [
+    "EXPERIMENT",
+    "MlflowTracker",
+    "NullTracker",
+    "Tracker",
+    "check_registered_name",
+    "open_tracker",
+    "prepare_store",
+    "redacted",
+]
 
 
 def open_tracker(

@@ -32,6 +32,13 @@ _NEXT_STEPS = {
 }
 
 
+# A password may hold an @, a slash or a quote: up to the last @ of the word. A file has no user.
+_USER = re.compile(r"(?i)(?<=\w://)(?<!sqlite://)(?<!file://)\S*@")
+_SECRET = re.compile(
+    r"(?i)([?&;#](?:[\w.%-]*(?:pass|pwd|token|secret|key|signature|credential|auth)[\w.%-]*|sig|sas)=)[^&\s]+"
+)
+
+
 class UnreachableError(TrackingError):
     """The store may be right but does not answer now: what was to be written can wait."""
 
@@ -46,9 +53,8 @@ def redacted(text: str) -> str:
     >>> redacted("postgresql://host/db?user=ana&password=secret")
     'postgresql://host/db?user=ana&password=***'
     """
-    # Up to the last @ before the path: a password may hold one too.
-    text = re.sub(r"(\w://)[^\s/]+@", r"\1***@", text)
-    return re.sub(r"(?i)([?&][\w-]*(?:password|passwd|pwd|token|secret|key)[\w-]*=)[^&\s]+", r"\1***", text)
+    text = _USER.sub("***@", text)
+    return _SECRET.sub(r"\1***", text)
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -87,7 +93,11 @@ def translated(uri: str, what: str) -> Iterator[None]:
         # The driver's own message may hold the password: none of them goes on with the error.
         if _is_down(uri, chain, text):
             raise UnreachableError(f"tracking.uri={redacted(uri)}: no answer ({_first_line(chain[-1])}).") from None
-        next_step = _schema_step(uri, text) or next((s for sign, s in _NEXT_STEPS.items() if sign in text), _EXPECTED)
+        next_step = (
+            _schema_step(uri, text)
+            or _half_made_step(uri, text)
+            or next((s for sign, s in _NEXT_STEPS.items() if sign in text), _EXPECTED)
+        )
         raise TrackingError(
             f"tracking.uri={redacted(uri)}: cannot be {what} ({_first_line(error)}). {next_step}"
         ) from None
@@ -100,11 +110,17 @@ def check_address(uri: str) -> None:
 
     Raises
     ------
+    TrackingError
+        A database that lives only in memory.
     UnreachableError
         Nothing answers at the address.
     OSError, ImportError
         A path that is no database, or a database without its driver.
     """
+    if _only_in_memory(uri):
+        raise TrackingError(
+            f"tracking.uri={uri}: names no file, so the record would be gone when the command ends. {_EXPECTED}"
+        )
     file = sqlite_file(uri)
     if file is not None:
         if file.is_dir():
@@ -118,6 +134,13 @@ def check_address(uri: str) -> None:
         _ask_server(uri)
     elif uri.startswith(tuple(_PORTS)):
         _ask_database(uri)
+
+
+def _only_in_memory(uri: str) -> bool:
+    scheme, _, rest = uri.partition("://")
+    path, _, query = rest.removeprefix("/").partition("?")
+    memory = path.removeprefix("file:") in ("", ":memory:") or "mode=memory" in query
+    return scheme.partition("+")[0] == "sqlite" and memory
 
 
 def _ask_server(uri: str) -> None:
@@ -195,6 +218,16 @@ def _schema_step(uri: str, text: str) -> str | None:
     return (
         f"A newer MLflow than the installed {version('mlflow')} made the database. Run `pip install -U mlflow`, "
         "or choose another tracking.uri."
+    )
+
+
+def _half_made_step(uri: str, text: str) -> str | None:
+    """Return what to do about a database whose tables MLflow was not allowed to finish, if that is what was said."""
+    if not uri.startswith("sqlite") or not re.search(r"(table|index) \S+ already exists|duplicate column name", text):
+        return None
+    return (
+        f"MLflow was cut off while it made or upgraded the database. Move {sqlite_file(uri)} away, "
+        "and the next run makes a new one; or choose another tracking.uri."
     )
 
 

@@ -28,14 +28,19 @@ def lock(descriptor: int, *, wait: bool) -> bool:
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
-    """Let one process at a time pass; no lock file is left behind."""
+def locked_folder(folder: Path) -> Iterator[bool]:
+    """Let one process at a time pass, and say whether it is alone for certain; no lock file is left behind."""
     if fcntl is None:
-        yield
+        yield False
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        lock(descriptor, wait=True)
-        yield
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            alone = True
+        except OSError:
+            # Some network folders know no locks.
+            alone = False
+        yield alone
     finally:
         os.close(descriptor)

@@ -17,6 +17,7 @@ from typing import Any
 from engine.errors import TrackingError
 from engine.tracking.failures import check_address, redacted, sqlite_file, translated
 from engine.tracking.lock import locked_folder
+from engine.tracking.new_database import is_missing, new_database
 
 EXPERIMENT = "cartera"
 KEY = "cartera.key"
@@ -70,7 +71,8 @@ class Store:
         self.uri = uri
         with translated(uri, "opened"):
             check_address(uri)
-            with _one_at_a_time(uri):
+            with _one_at_a_time(uri) as alone:
+                self._make_if_missing(alone)
                 place = _from_anywhere(uri)
                 self.client = mlflow.MlflowClient(tracking_uri=place, registry_uri=place)
                 self.experiment_id = self._experiment()
@@ -200,6 +202,23 @@ class Store:
             if not token:
                 return found
 
+    def _make_if_missing(self, alone: bool) -> None:
+        database = sqlite_file(self.uri)
+        # An address in SQLite's own form (file:...?mode=ro&uri=true) says itself what may be made.
+        if database is None or "uri=true" in self.uri or not is_missing(database):
+            return
+        import mlflow
+
+        with new_database(database, alone=alone) as making:
+            place = f"sqlite:///{making}"
+            self.client = mlflow.MlflowClient(tracking_uri=place, registry_uri=place)
+            try:
+                self._experiment()
+            finally:
+                _close(place)
+        # An earlier file of that name, since moved away, may still be open in this process.
+        _close(_from_anywhere(self.uri))
+
     def _experiment(self) -> str:
         from mlflow.exceptions import MlflowException
 
@@ -234,12 +253,23 @@ def _from_anywhere(uri: str) -> str:
     return f"sqlite:///{database}"
 
 
+def _close(place: str) -> None:
+    """Close what MLflow holds open of a database; it keeps engines for each address."""
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Registry
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for engines in (SqlAlchemyStore._engine_map, Registry._engine_map):
+        engine = engines.pop(place, None)
+        if engine is not None:
+            engine.dispose()
+
+
 @contextmanager
-def _one_at_a_time(uri: str) -> Iterator[None]:
+def _one_at_a_time(uri: str) -> Iterator[bool]:
     """Let one process at a time make a SQLite database: MLflow's migrations trip over one another."""
     database = sqlite_file(uri)
     if database is None:
-        yield
+        yield False
         return
-    with locked_folder(database.parent):
-        yield
+    with locked_folder(database.parent) as alone:
+        yield alone

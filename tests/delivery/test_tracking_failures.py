@@ -34,6 +34,22 @@ def test_a_store_that_cannot_be_opened(uri: str, tmp_path: Path) -> None:
     assert not (tmp_path / "outbox").exists()
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite+pysqlite://",
+        "sqlite:///file::memory:?cache=shared&uri=true",
+        "sqlite:///file:x?mode=memory&uri=true",
+    ],
+)
+def test_a_database_that_vanishes_with_the_process(uri: str) -> None:
+    with pytest.raises(TrackingError, match=r"names no file.* Expected a database such as sqlite:///runs/mlflow\.db"):
+        prepare_store(uri)
+
+
 def set_schema(uri: str, revision: str, *, without: str | None = None) -> None:
     with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
         database.execute("UPDATE alembic_version SET version_num = ?", (revision,))

@@ -231,9 +231,9 @@ def nothing(runs: Path) -> None:
         (nest, BOTH, "There are runs in it; give one of them: after=autumn/0."),
         (lose_files, BOTH, "there is no profile.csv, summary.json in it"),
         (spoil_bundle, BOTH, "segments.json is missing or not as it was written"),
-        (spoil_profile, BOTH, "after=autumn: profile.csv is not as `cartera segment` writes it"),
-        (spoil_assignments, BOTH, "after=autumn: assignments.parquet is not as `cartera segment` writes it"),
-        (spoil_summary, BOTH, "after=autumn: summary.json is not as `cartera segment` writes it"),
+        (spoil_profile, BOTH, "after=autumn: profile.csv is not what `cartera segment` wrote"),
+        (spoil_assignments, BOTH, "after=autumn: assignments.parquet is not what `cartera segment` wrote"),
+        (spoil_summary, BOTH, "after=autumn: summary.json is not what `cartera segment` wrote"),
         (other_assignments, BOTH, "after: expected assignments, profile and segments of one run"),
         (ids_as_text, BOTH, "it is whole numbers before and text after"),
     ],
@@ -249,6 +249,56 @@ def test_bad_input_is_refused_and_leaves_nothing(
     assert "Traceback" not in ran.err
     assert ran.out == ""
     assert sorted(path for path in tmp_path.rglob("*")) == there
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "expected"),
+    [
+        ("silhouette", "NaN", "silhouette: expected a number from -1 to 1; got nan"),
+        ("silhouette", '"high"', "silhouette: expected a number from -1 to 1; got 'high'"),
+        ("silhouette", "true", "silhouette: expected a number from -1 to 1; got True"),
+        ("monetary_total", "-Infinity", "monetary_total: expected a finite sum of money; got -inf"),
+        ("monetary_total", '"much"', "monetary_total: expected a finite sum of money; got 'much'"),
+        ("monetary_total", "[1]", "monetary_total: expected a finite sum of money; got [1]"),
+        ("monetary_total", "1" + 400 * "0", "monetary_total: expected a finite sum of money; got 1000"),
+        ("lake_version", "1e999", "lake_version: expected a whole number, 0 or more; got inf"),
+    ],
+)
+def test_a_fact_that_cannot_be_is_named(
+    compare: Compare, tmp_path: Path, field: str, written: str, expected: str
+) -> None:
+    path = tmp_path / "spring" / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: "HERE"}).replace('"HERE"', written))
+    ran = compare(*BOTH)
+    assert ran.code == 2
+    assert f"before=spring: summary.json is not what `cartera segment` wrote ({expected}" in ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "expected"),
+    [
+        ("monetary_mean", "NaN", "monetary_mean: expected finite numbers; got nan"),
+        ("monetary_mean", "-inf", "monetary_mean: expected finite numbers; got -inf"),
+        ("share_monetary", "1.5", "share_monetary: expected shares from 0 to 1; got 1.5"),
+        ("share_customers", "-0.1", "share_customers: expected shares from 0 to 1; got -0.1"),
+        ("share_customers", "NaN", "share_customers: expected shares from 0 to 1; got nan"),
+        ("share_customers", "", "share_customers: expected shares from 0 to 1; got None"),
+    ],
+)
+def test_a_figure_that_cannot_be_is_named(
+    compare: Compare, tmp_path: Path, field: str, written: str, expected: str
+) -> None:
+    path = tmp_path / "autumn" / "profile.csv"
+    profile = pl.read_csv(path, infer_schema=False)
+    spoilt = [written or None, *profile[field][1:]]
+    profile.with_columns(pl.Series(field, spoilt)).write_csv(path)
+    ran = compare(*BOTH)
+    assert ran.code == 2
+    assert f"after=autumn: profile.csv is not what `cartera segment` wrote ({expected})" in ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_something_else_is_not_touched(compare: Compare, tmp_path: Path) -> None:

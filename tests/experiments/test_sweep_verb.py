@@ -148,6 +148,85 @@ def test_killed_at_random_and_started_again_it_leaves_the_same_leaderboard(carte
     assert len(runs) == 25
 
 
+def test_seeds_that_failed_and_data_that_grew_do_not_mix_in_mlflow(cartera, tmp_path: Path, monkeypatch) -> None:
+    import mlflow
+
+    from engine.clustering.sweep import Tries
+
+    def children() -> list[list]:
+        client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/runs/mlflow.db")
+        experiment = client.get_experiment_by_name("cartera").experiment_id
+        parents = [
+            run
+            for run in client.search_runs([experiment], order_by=["attributes.start_time"])
+            if "mlflow.parentRunId" not in run.data.tags
+        ]
+        return [
+            client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+            for parent in parents
+        ]
+
+    def run(self, k, **settings):
+        if settings["seed"] == 1:
+            raise RuntimeError("by chance")
+        return real(self, k, **settings)
+
+    sales_csv(tmp_path / "sales.csv")
+    few = (*SMALL, "sweep.features=[rfm]", "sweep.k=3", "lake=lake")
+    real = Tries.run
+    monkeypatch.setattr(Tries, "run", run)
+    assert cartera("sweep", *few).code == 3
+    (first,) = children()
+    assert sorted(run.info.status for run in first) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    # More customers: another run, for its figures are of other data.
+    sales_csv(tmp_path / "more.csv", customers=90, seed=1)
+    assert cartera("ingest", "data.path=more.csv", "lake=lake").code == 0
+    monkeypatch.setattr(Tries, "run", real)
+    assert cartera("sweep", *few, "out=again").code == 0
+    before, after = children()
+    assert len(before) == 4
+    assert [run.info.status for run in after] == ["FINISHED"] * 4
+    assert len({run.data.tags["cartera.trial"] for run in after}) == 4
+    assert {run.data.params["lake_version"] for run in before} != {run.data.params["lake_version"] for run in after}
+
+
+def test_seeds_that_failed_are_made_again_under_the_same_run(cartera, tmp_path: Path, monkeypatch) -> None:
+    import mlflow
+
+    from engine.clustering.sweep import Tries
+
+    def run(self, k, **settings):
+        if settings["seed"] == 1:
+            raise RuntimeError("by chance")
+        return real(self, k, **settings)
+
+    sales_csv(tmp_path / "sales.csv")
+    few = (*SMALL, "sweep.features=[rfm]", "sweep.k=3", "lake=lake")
+    real = Tries.run
+    monkeypatch.setattr(Tries, "run", run)
+    assert cartera("sweep", *few).code == 3
+    monkeypatch.setattr(Tries, "run", real)
+    assert cartera("sweep", *few, "out=again").code == 0
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/runs/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("cartera").experiment_id])
+    # What failed stays on record as such, and each trial is there once.
+    assert sorted(run.info.status for run in runs) == ["FAILED"] * 2 + ["FINISHED"] * 5
+    assert all("stability" not in run.data.metrics for run in runs if run.info.status == "FAILED")
+    tracked = {run.data.tags["cartera.trial"] for run in runs if "cartera.trial" in run.data.tags}
+    assert tracked == set(pl.read_csv(tmp_path / "again" / "sweep.csv")["trial_id"])
+
+
+def test_no_password_is_kept(cartera, tmp_path: Path) -> None:
+    sales_csv(tmp_path / "sales.csv")
+    ran = cartera("sweep", *SMALL, "sweep.k=3", "tracking.uri=http://ana:s3cret@127.0.0.1:9/x")
+    assert ran.code == 0, ran.err
+    assert "s3cret" not in ran.out + ran.err
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert b"s3cret" not in path.read_bytes(), path
+    assert "waiting in" in ran.out
+
+
 def test_a_k_beyond_the_customers_fails_alone_and_is_told(cartera, tmp_path: Path) -> None:
     sales_csv(tmp_path / "sales.csv", customers=5)
     ran = cartera("sweep", *UNTRACKED, "sweep.k=[2,3,9]")
@@ -158,7 +237,7 @@ def test_a_k_beyond_the_customers_fails_alone_and_is_told(cartera, tmp_path: Pat
     assert set(frame.filter(pl.col("status") == "failed")["k"]) == {9}
     # What is done need not be done again.
     again = cartera("sweep", *UNTRACKED, "sweep.k=[2,3,9]", "out=again")
-    assert "16 trials are done" in again.err
+    assert "16 trials are on record" in again.err
 
 
 def test_where_everything_fails_nothing_is_left(cartera, tmp_path: Path) -> None:
@@ -195,6 +274,7 @@ def test_sets_of_the_users_own_and_their_own_windows(cartera, tmp_path: Path) ->
     verdict = json.loads((tmp_path / "found" / "verdict.json").read_text("utf-8"))
     assert verdict["window_days"] == {"lately": 60, "rfm": None}
     assert verdict["customers"]["lately"] < verdict["customers"]["rfm"] == 60
+    assert verdict["command"].startswith(f"cartera segment --config-dir {tmp_path / 'mine'} data.path=sales.csv ")
 
 
 @pytest.mark.parametrize(
@@ -205,11 +285,16 @@ def test_sets_of_the_users_own_and_their_own_windows(cartera, tmp_path: Path) ->
         (["sweep.seed=[]"], "sweep.seed: expected at least one value"),
         (["sweep.features=[rfm,rmf]"], "sweep.features: expected one of behaviour, rfm, rfm_units, ticket; got 'rmf'"),
         (["sweep.features=[rfm,rfm]"], "rfm"),
-        (["sweep.k=0..3"], "sweep.k: expected a range"),
-        (["sweep.k=many"], "sweep.k: expected a range"),
+        (["sweep.k=0..3"], "sweep.k: expected a number of segments"),
+        (["sweep.k=many"], "sweep.k: expected a number of segments"),
         (["sweep.backend=[native,spark]"], "clustering.backend"),
         (["sweep.transform=[sqrt]"], "sweep.transform"),
-        (["sweep.seed=[a]"], "sweep.seed"),
+        (["sweep.seed=[a]"], "sweep.seed: expected a list such as [0,1,2], or null; got ['a']"),
+        (["sweep.k=[true]"], "sweep.k: expected a list"),
+        (["sweep.k=1..100000000000"], "sweep.k: expected at most 500"),
+        (["sweep.transform=[]"], "sweep.transform: expected at least one value"),
+        (["sweep.features=3"], "sweep.features: expected a list such as [rfm,rfm_units]"),
+        (["evidence.gap_references=999999999"], "from 2 to 1,000"),
         (["segments.min=9", "segments.max=9"], "segments.min=9"),
         (["evidence.gap_references=-2"], "evidence.gap_references"),
         (["language=fr"], "language"),
@@ -228,3 +313,15 @@ def test_lists_with_commas_are_answered_with_the_key_of_the_axis(cartera) -> Non
     ran = cartera("sweep", "data.path=sales.csv", "seed=0,1", "tracking.uri=null")
     assert ran.code == 2
     assert "sweep.seed=[0,1]" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("register", "uri", "expected"), [("a/b", "sqlite:///m.db", "without /"), ("mine", "null", "set tracking.uri too")]
+)
+def test_a_model_that_cannot_be_registered_is_refused_before_anything_is_read(
+    cartera, tmp_path: Path, register: str, uri: str, expected: str
+) -> None:
+    ran = cartera("segment", "data.path=sales.csv", f"tracking.register={register}", f"tracking.uri={uri}")
+    assert ran.code == 2
+    assert expected in ran.err
+    assert list(tmp_path.iterdir()) == []

@@ -50,12 +50,34 @@ def test_a_line_cut_short_costs_that_trial_only(tmp_path: Path, cut: int) -> Non
         assert set(third.trials) == {"a", "c"}
 
 
-def test_lines_that_are_no_trials_are_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "[1]",
+        '"x"',
+        "0123456789abcdef {}",
+        "\xff",
+        "[" * 100_000,
+    ],
+)
+def test_lines_that_are_no_trials_are_passed_over(tmp_path: Path, line: str) -> None:
     (tmp_path / "j").mkdir()
-    (tmp_path / "j" / "trials.jsonl").write_text('\n[1]\n"x"\n{"trial": "a"}\n{"note": 3}\n\xff\n', encoding="latin-1")
+    (tmp_path / "j" / "trials.jsonl").write_text(f"\n{line}\n", encoding="latin-1")
     with Journal(tmp_path / "j") as journal:
         assert journal.trials == {}
         assert journal.notes == {}
+
+
+def test_a_figure_that_was_changed_afterwards_is_not_believed(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        journal.add("a", a_trial())
+    path = tmp_path / "j" / "trials.jsonl"
+    content = path.read_text("utf-8")
+    assert '"seed": 0' in content
+    path.write_text(content.replace('"seed": 0', '"seed": 1'), encoding="utf-8")
+    with Journal(tmp_path / "j") as journal:
+        assert journal.trials == {}
 
 
 def test_cleared_it_leaves_no_folder(tmp_path: Path) -> None:
