@@ -90,7 +90,9 @@ def test_a_damaged_database(tmp_path: Path) -> None:
         prepare_store(uri)
 
 
-def test_a_database_that_may_only_be_read(tmp_path: Path) -> None:
+def test_a_database_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # MLflow makes a folder "file:" where it stands.
+    monkeypatch.chdir(tmp_path)
     uri = make_store(tmp_path)
     prepare_store(uri)
     reading = uri.replace("sqlite:///", "sqlite:///file:") + "?mode=ro&uri=true"
