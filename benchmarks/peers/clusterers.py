@@ -70,7 +70,7 @@ def minibatch(rows: Matrix, task: Task) -> Found:
 
 def intelex_1(rows: Matrix, task: Task) -> Found:
     """scikit-learn-intelex, one start."""
-    from sklearnex.cluster import KMeans  # type: ignore[import-untyped]
+    from sklearnex.cluster import KMeans
 
     return _fitted(KMeans(K, n_init=1, random_state=task.seed), rows)
 
