@@ -96,7 +96,13 @@ def test_mlflow_predicts_on_its_command_line(logged: tuple[SegmentModel, str, Pa
     done = subprocess.run(
         [*command, "-m", "models:/test/1", "-i", "in.json", "-o", "out.json"],
         cwd=tmp_path,
-        env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(Path.cwd())},
+        # A server in this process, of another test, leaves settings of its own behind.
+        env={
+            **{name: value for name, value in os.environ.items() if "MLFLOW" not in name},
+            "MLFLOW_TRACKING_URI": uri,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PYTHONPATH": str(Path.cwd()),
+        },
         capture_output=True,
         text=True,
     )
