@@ -2,64 +2,21 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import polars as pl
 import pytest
 
-from experiments.__main__ import VERBS, main
+from experiments.__main__ import VERBS
+from tests.experiments.till import COLUMNS, sales_csv
 
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Cartera = Callable[..., Ran]
-
-COLUMNS = "customer_id,order_id,timestamp,product_id,quantity,unit_price"
-
-
-@pytest.fixture
-def cartera(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cartera:
-    """Run the command line in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["cartera", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            code = leaving.code if isinstance(leaving.code, int) else 0
-        return Ran(code, *capfd.readouterr())
-
-    return run
-
-
-def sales_csv(path: Path, customers: int = 60, seed: int = 0, extra: tuple[str, ...] = ()) -> Path:
-    """Write a small till log: half of the customers buy often and much, half rarely and little."""
-    draw = random.Random(seed)
-    lines = [COLUMNS]
-    for customer in range(1, customers + 1):
-        often = customer % 2 == 0
-        for order in range(draw.randint(8, 14) if often else draw.randint(1, 2)):
-            day = draw.randint(1, 28)
-            price = draw.randint(3_000, 9_000) / 100 if often else draw.randint(100, 900) / 100
-            lines.append(
-                f"{customer},o{customer}-{order},2024-{draw.randint(1, 6):02d}-{day:02d},p,{draw.randint(1, 4)},{price}"
-            )
-    path.write_text("\n".join([*lines, *extra]) + "\n", encoding="utf-8")
-    return path
-
+Cartera = Callable[..., Any]
 
 SMALL = ("data.path=sales.csv", "tracking.uri=null", "clustering.k=2", "out=run")
 
