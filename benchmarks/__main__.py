@@ -14,7 +14,7 @@ from engine.errors import CarteraError, SettingError
 USAGE = f"""usage: python -m benchmarks WHAT ...
 
   run CASE [key=value ...]        measure; the same as cartera bench CASE (its --help lists the keys)
-  table CASE [results=FILE]       the results as Markdown
+  table CASE [results=FILE] [within=1.001]     the results as Markdown; within: how near to the best known counts
   plot CASE size=S [results=FILE] [out=FILE]   a picture, SVG or PNG, into docs/images
   compare A B [case=CASE] [key=value ...]      two commits, measured in turns, or two files of results
 
@@ -54,9 +54,9 @@ def main(arguments: Sequence[str]) -> int:
 def _table(name: str, keys: dict[str, str]) -> str:
     from benchmarks.table import table
 
-    _only(keys, ("results",))
+    _only(keys, ("results", "within"))
     case = find_case(name)
-    return table(read(Path(keys.get("results", results_file(case.name)))), case)
+    return table(read(Path(keys.get("results", results_file(case.name)))), case, within=_within(keys))
 
 
 def _plot(name: str, keys: dict[str, str]) -> str:
@@ -88,6 +88,18 @@ def _compare(names: list[str], keys: dict[str, str]) -> str:
         before, after = measure_both((names[0], names[1]), plan, lambda line: print(line, file=sys.stderr, flush=True))
     found, left_out = compare(before, after)
     return "\n".join([told_as_table(found), *(f"* {line}" for line in left_out)])
+
+
+def _within(keys: dict[str, str]) -> float | None:
+    if "within" not in keys:
+        return None
+    try:
+        found = float(keys["within"])
+    except ValueError:
+        found = 0.0
+    if not 1 <= found < float("inf"):
+        raise SettingError(f"within: expected a ratio to the best known, 1 or more, as in 1.001; got {keys['within']}.")
+    return found
 
 
 def _only(keys: dict[str, str], known: tuple[str, ...]) -> None:

@@ -7,14 +7,17 @@ import the standard library and numpy only; what a contestant needs it imports w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.errors import SettingError
 
-CASES: Mapping[str, str] = {"features": "benchmarks.cases.features", "kmeans": "benchmarks.cases.kmeans"}
+CASES: Mapping[str, str] = {
+    name: f"benchmarks.cases.{name}"
+    for name in ("features", "kmeans", "step", "converged", "sweep", "large_k", "disk", "scaling")
+}
 """Module of each case."""
 
 
@@ -26,6 +29,8 @@ class Task:
     ----------
     case, contestant, size, data, seed
         Which case, who, how much, and which of the case's kinds of data, drawn from which seed.
+    solver_seed
+        From which the contestant makes its own random choices.
     threads
         Cores and threads that it may use.
     memory_mib
@@ -45,6 +50,22 @@ class Task:
     memory_mib: int
     folder: str
     scratch: str
+    solver_seed: int = 0
+
+
+class Timed(NamedTuple):
+    """An answer with seconds of its own, for a contestant that can time only more or less than the job itself.
+
+    Attributes
+    ----------
+    seconds
+        What the job takes; the row has it in place of the call's seconds.
+    answer
+        For the judge.
+    """
+
+    seconds: float
+    answer: Any
 
 
 Contend = Callable[[Any, Task], Any]
@@ -68,6 +89,10 @@ class Contestant:
         Sizes it is run at unless it is asked for by name.
     compiles
         Whether it compiles kernels that are then kept on disk: one unmeasured process goes first.
+    solver_seeds
+        Most solver seeds that it is run with; for those that take minutes.
+    data
+        Kinds of data that it is run on; all of them by default.
     """
 
     call: Contend
@@ -76,6 +101,8 @@ class Contestant:
     warm: int = 3
     sizes: tuple[str, ...] = ("XS", "S", "M", "L")
     compiles: bool = False
+    solver_seeds: int | None = None
+    data: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +128,17 @@ class Case:
         it (``None``: nothing).
     quality
         Name of the fact of which less is better, shown as a ratio to the best known; ``None`` where answers are equal.
+    shows
+        Facts that have a column of their own in the table, the worst of each contestant: name and heading.
+    within
+        Ratio to the best known that counts as reached: the table then tells in how many solver seeds, and names the
+        best rival. ``None`` for cases that do not race to a quality.
+    against
+        Contestant whose seconds those of the others are also told as a multiple of.
+    curves
+        Whether the fact ``points`` holds pairs (how much, seconds), to be read as a curve.
+    quality_says
+        What the tables call it.
     version
         To be raised when the same seed makes other data.
     """
@@ -114,7 +152,12 @@ class Case:
     open: Callable[[Task], Any]
     judge: Callable[[Any, Any, Task], tuple[dict[str, Any], str | None]]
     quality: str | None
+    quality_says: str = "inertia"
     version: int = 1
+    shows: Mapping[str, str] = field(default_factory=dict)
+    within: float | None = None
+    against: str | None = None
+    curves: bool = False
 
     def check(self, what: str, names: list[str] | tuple[str, ...], known: Mapping[str, Any] | tuple[str, ...]) -> None:
         """Raise :class:`SettingError` unless each name is known."""

@@ -117,7 +117,8 @@ def compare(before: Iterable[Row], after: Iterable[Row]) -> tuple[list[Compariso
     for side, rows in zip(groups, (before, after), strict=True):
         for row in rows:
             origins.add((json.dumps(row["machine"], sort_keys=True), row["threads"]))
-            what = f"{row['case']} {row['size']} {row['data']} v{row['version']} seed {row['seed']} {row['contestant']}"
+            seeds = f"seed {row['seed']}" + (f"/{row['solver_seed']}" if row["solver_seed"] else "")
+            what = f"{row['case']} {row['size']} {row['data']} v{row['version']} {seeds} {row['contestant']}"
             side.setdefault(what, []).append(row)
     if len(origins) > 1:
         raise SettingError("compare: the rows come from different machines or threads. Measure both on one machine.")
@@ -166,19 +167,21 @@ def measure_both(names: tuple[str, str], plan: Plan, say: Callable[[str], None])
                         for side in (0, 1) if repeat % 2 == 0 else (1, 0):
                             commit, root = sides[side]
                             compile_first(case, task, compiled[side], plan.limit_s, root)
-                            row = measure(
+                            found = measure(
                                 case,
                                 task,
                                 repeat=repeat,
                                 limit_s=plan.limit_s,
+                                solver_seeds=range(plan.solver_seeds),
                                 compiled_s=compiled[side].get(contestant),
                                 commit=commit,
                                 root=root,
                             )
-                            rows[side].append(row)
-                            if plan.out is not None:
-                                append(plan.out, row)
-                            say(f"{names[side]}  {told(row, case)}")
+                            rows[side] += found
+                            for row in found:
+                                if plan.out is not None:
+                                    append(plan.out, row)
+                                say(f"{names[side]}  {told(row, case)}")
     return rows
 
 

@@ -13,10 +13,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.case import Task, find_case
+from benchmarks.case import Task, Timed, find_case
 
 
 def main() -> None:
@@ -28,16 +29,18 @@ def main() -> None:
         # Some libraries know no other limit than the cores that they can see.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.threads])
     turns = Turns(task)
-    commands: dict[str, Callable[[], dict[str, Any]]] = {
+    commands: dict[str, Callable[..., dict[str, Any]]] = {
         "make": turns.make,
         "open": turns.open,
         "record": turns.record,
         "call": turns.call,
         "judge": turns.judge,
+        "seed": turns.seed,
     }
     for line in sys.stdin:
         try:
-            answer = commands[line.strip()]()
+            command, *numbers = line.split()
+            answer = commands[command](*map(int, numbers))
         except Exception as error:  # whatever a library raises is an answer too: the row says it
             told = " ".join(str(error).split())
             answer = {"error": f"{type(error).__name__}: {told}"[:300] if told else type(error).__name__}
@@ -91,6 +94,11 @@ class Turns:
         event.register("numba:compile", Clock())  # type: ignore[no-untyped-call]
         return {}
 
+    def seed(self, solver_seed: int) -> dict[str, Any]:
+        """Let the calls from now on draw from this seed."""
+        self._task = replace(self._task, solver_seed=solver_seed)
+        return {}
+
     def call(self) -> dict[str, Any]:
         """Do the job once, from an empty scratch folder."""
         self._answer = None
@@ -102,6 +110,8 @@ class Turns:
         begun = time.perf_counter()
         self._answer = contend(self._given, self._task)
         seconds = time.perf_counter() - begun
+        if isinstance(self._answer, Timed):
+            seconds, self._answer = self._answer
         return {"seconds": seconds, "compile_seconds": None if self._compiled is None else sum(self._compiled)}
 
     def judge(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,9 @@ from typing import IO, Any, Self
 from benchmarks.case import Case, Task
 from benchmarks.machine import ROOT, Commit, machine, missing, versions
 from benchmarks.memory import SAMPLE_S, Watcher, children
+
+JUDGE_LIMIT_S = 600.0
+"""A judge that works in float64 may take longer than those it judges."""
 
 _THREAD_LIMITS = (
     "OMP_NUM_THREADS",
@@ -177,11 +181,12 @@ def measure(
     *,
     repeat: int,
     limit_s: float,
+    solver_seeds: Sequence[int] = (0,),
     compiled_s: float | None = None,
     commit: Commit | None = None,
     root: Path = ROOT,
-) -> dict[str, Any]:
-    """Measure one contestant once and return its row.
+) -> list[dict[str, Any]]:
+    """Measure one contestant in one process and return its rows, one for each solver seed.
 
     Parameters
     ----------
@@ -192,6 +197,10 @@ def measure(
     limit_s
         A call that takes more seconds is ended. No further call begins that would not end in time if all calls
         together had so many seconds, judged by the longest before it.
+    solver_seeds
+        From which the contestant draws, one after the other. With one seed there are as many warm calls as the
+        contestant is meant for, with several one of each, and the answer of each is judged. Those for which the time
+        does not reach have no row.
     compiled_s
         Seconds of compilation that went before, if the contestant compiles.
     commit
@@ -201,8 +210,9 @@ def measure(
 
     Returns
     -------
-    dict
-        One row; ``ok`` is false where the answer is wrong or missing, and ``error`` then says why.
+    list of dict
+        ``ok`` is false where the answer is wrong or missing, and ``error`` then says why. Only the first row has a
+        cold call.
     """
     contestant = case.contestants[task.contestant]
     which = commit or Commit.of()
@@ -212,6 +222,7 @@ def measure(
         "size": task.size,
         "data": task.data,
         "seed": task.seed,
+        "solver_seed": solver_seeds[0],
         "contestant": task.contestant,
         "repeat": repeat,
         "threads": task.threads,
@@ -235,37 +246,53 @@ def measure(
     absent = missing(contestant.packages)
     if absent:
         row["error"] = f"not installed: {', '.join(absent)} (cartera[bench] brings what the benchmarks need)"
-        return row
+        return [row]
     row["versions"] = versions(contestant.packages)
     with Process(task, root) as process:
+        warm = contestant.warm if len(solver_seeds) == 1 else 1
+        return list(_take_turns(process, row, solver_seeds, warm, limit_s))
+
+
+def _take_turns(
+    process: Process, row: dict[str, Any], solver_seeds: Sequence[int], warm: int, limit_s: float
+) -> Iterator[dict[str, Any]]:
+    """Open; for each seed call, call again and judge; what is known when something goes wrong stays in the row."""
+    spent = longest = 0.0
+    for solver_seed in solver_seeds:
+        first = solver_seed == solver_seeds[0]
+        if not first and spent + longest > limit_s:
+            return
+        row = {**row, "solver_seed": solver_seed, "cold_seconds": None, "warm_seconds": [], "facts": {}, "error": None}
+        ended = False
         try:
-            _take_turns(process, row, contestant.warm, limit_s)
-        except EndedError as ended:
-            row["error"] = str(ended)
+            if first:
+                _checked(process.ask("open", limit_s=limit_s))
+                row["memory_baseline_mib"] = round(process.memory.sample(), 1)
+            process.ask(f"seed {solver_seed}", limit_s=limit_s)
+            for number in range(warm + first):
+                if number and spent + longest > limit_s:
+                    break
+                begun = time.monotonic()
+                seconds = _checked(process.ask("call", limit_s=limit_s, watch=True))["seconds"]
+                longest = max(longest, time.monotonic() - begun)
+                spent += time.monotonic() - begun
+                if first and number == 0:
+                    row["cold_seconds"] = seconds
+                else:
+                    row["warm_seconds"].append(seconds)
+            judged = _checked(process.ask("judge", limit_s=max(limit_s, JUDGE_LIMIT_S)))
+            row["facts"] = judged["facts"]
+            if judged["fault"]:
+                row["error"] = f"wrong answer: {judged['fault']}"
+        except EndedError as error:
+            row["error"], ended = str(error), True
         if row["memory_baseline_mib"] is not None:
             row["memory_peak_mib"] = round(process.memory.peak_mib, 1)
             row["memory_rise_mib"] = round(process.memory.peak_mib - row["memory_baseline_mib"], 1)
-    row["ok"] = row["error"] is None
-    return row
-
-
-def _take_turns(process: Process, row: dict[str, Any], warm: int, limit_s: float) -> None:
-    """Open, call, call again, judge; what is known when something goes wrong stays in the row."""
-    _checked(process.ask("open", limit_s=limit_s))
-    row["memory_baseline_mib"] = round(process.memory.sample(), 1)
-    begun = time.monotonic()
-    row["cold_seconds"] = _checked(process.ask("call", limit_s=limit_s, watch=True))["seconds"]
-    longest = row["cold_seconds"]
-    for _ in range(warm):
-        if time.monotonic() - begun + longest > limit_s:
-            break
-        seconds = _checked(process.ask("call", limit_s=limit_s, watch=True))["seconds"]
-        row["warm_seconds"].append(seconds)
-        longest = max(longest, seconds)
-    judged = _checked(process.ask("judge", limit_s=limit_s))
-    row["facts"] = judged["facts"]
-    if judged["fault"]:
-        raise EndedError(f"wrong answer: {judged['fault']}")
+        row["ok"] = row["error"] is None
+        yield row
+        if ended:
+            return
 
 
 def _checked(answer: dict[str, Any]) -> dict[str, Any]:

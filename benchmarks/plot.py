@@ -8,6 +8,7 @@ from math import log10
 from pathlib import Path
 
 from benchmarks.case import Case
+from benchmarks.curves import plot_curves
 from benchmarks.results import Row, latest, seconds_of, with_ratios
 from engine.errors import DataError
 
@@ -36,6 +37,8 @@ def points(rows: Iterable[Row], case: Case, size: str) -> list[tuple[str, str, f
     for name in case.contestants:
         for data in case.data:
             own = [row for row in kept if (row["contestant"], row["data"]) == (name, data)]
+            if case.quality:
+                own = [row for row in own if row["ratio"] is not None]
             if not own:
                 continue
             seconds = statistics.median(value for row in own if (value := seconds_of(row)) is not None)
@@ -59,6 +62,9 @@ def plot(rows: Iterable[Row], case: Case, size: str, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    if case.curves:
+        plot_curves(rows, case, size, path)
+        return
     drawn = points(rows, case, size)
     if not drawn:
         raise DataError(f"plot: no contestant of case {case.name} has a right answer at size {size}. Measure it first.")
@@ -66,7 +72,7 @@ def plot(rows: Iterable[Row], case: Case, size: str, path: Path) -> None:
     figure = Figure(figsize=(4.2 * len(kinds) + 0.6, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
-    ours = {name for name in case.contestants if name == "native" or name.startswith("cartera")}
+    ours = {name for name in case.contestants if name.startswith(("native", "cartera"))}
     for panel, kind in zip(panels, kinds, strict=True):
         labelled: list[tuple[float, float]] = []
         for name, data, seconds, other in sorted(drawn, key=lambda point: point[2]):

@@ -13,7 +13,7 @@ from engine.errors import DataError, SourceNotFoundError
 
 Row = dict[str, Any]
 
-KEY = ("case", "version", "size", "data", "seed", "contestant", "repeat", "threads")
+KEY = ("case", "version", "size", "data", "seed", "solver_seed", "contestant", "repeat", "threads")
 """What tells one measurement from another at the same commit."""
 
 

@@ -33,6 +33,8 @@ class Plan:
         Names; ``None`` takes all that are meant for the size, and all kinds of data.
     seeds, repeats
         How many data sets of each kind, and processes of each contestant for each of them.
+    solver_seeds
+        How often each process does the job on its data set, from solver seeds 0, 1, ...
     threads
         Cores and threads of each contestant; all by default.
     memory_gib
@@ -54,6 +56,7 @@ class Plan:
     data: Sequence[str] | None = None
     seeds: int = 1
     repeats: int = 3
+    solver_seeds: int = 1
     threads: int | None = None
     memory_gib: float | None = None
     limit_s: float = 600.0
@@ -67,7 +70,12 @@ class Plan:
         case.check("size", (self.size,), case.sizes)
         case.check("contestants", list(self.contestants or ()), case.contestants)
         case.check("families", list(self.data or ()), case.data)
-        for name, value in (("seeds", self.seeds), ("repeats", self.repeats), ("threads", self.threads)):
+        for name, value in (
+            ("seeds", self.seeds),
+            ("repeats", self.repeats),
+            ("solver_seeds", self.solver_seeds),
+            ("threads", self.threads),
+        ):
             if value is not None and value < 1:
                 raise SettingError(f"{name}: expected a whole number, 1 or more; got {value}.")
         for name, amount in (("memory_gib", self.memory_gib), ("limit_s", self.limit_s)):
@@ -96,7 +104,7 @@ def run(plan: Plan, say: Callable[[str], None], *, commit: Commit | None = None,
     case = plan.checked()
     which = commit or Commit.of()
     out = plan.out or results_file(case.name)
-    known = set()
+    known: set[tuple[object, ...]] = set()
     if out.exists() and not plan.again and not which.dirty:
         known = {key_of(row) for row in read(out) if row["commit"] == which.sha and not row["dirty"]}
     names = list(plan.contestants or [name for name, who in case.contestants.items() if plan.size in who.sizes])
@@ -109,10 +117,10 @@ def run(plan: Plan, say: Callable[[str], None], *, commit: Commit | None = None,
         for seed in range(plan.seeds):
             for turn, data in enumerate(plan.data or case.data):
                 tasks = [
-                    (task, repeat)
+                    (task, repeat, missing)
                     for repeat in range(plan.repeats)
                     for task in _in_turn(plan, case, names, data, seed, folder, scratch, seed + turn + repeat)
-                    if _key(case, task, repeat) not in known
+                    if (missing := _missing(plan, case, task, repeat, known))
                 ]
                 if not tasks:
                     say(f"{case.name} {plan.size} {data} seed {seed}: nothing left to measure")
@@ -121,20 +129,22 @@ def run(plan: Plan, say: Callable[[str], None], *, commit: Commit | None = None,
                 if not made.is_dir():
                     say(f"{case.name} {plan.size} {data} seed {seed}: making the data")
                     make_data(tasks[0][0], limit_s=MAKE_LIMIT_S)
-                for number, (task, repeat) in enumerate(tasks, start=1):
+                for number, (task, repeat, missing) in enumerate(tasks, start=1):
                     compile_first(case, task, compiled, plan.limit_s, root)
-                    row = measure(
+                    rows = measure(
                         case,
                         task,
                         repeat=repeat,
                         limit_s=plan.limit_s,
+                        solver_seeds=missing,
                         compiled_s=compiled.get(task.contestant),
                         commit=which,
                         root=root,
                     )
-                    append(out, row)
-                    new.append(row)
-                    say(f"{number}/{len(tasks)} {told(row, case)}")
+                    for row in rows:
+                        append(out, row)
+                        say(f"{number}/{len(tasks)} {told(row, case)}")
+                    new += rows
                 if plan.keep is None:
                     shutil.rmtree(made)
     return new
@@ -152,10 +162,12 @@ def compile_first(case: Case, task: Task, compiled: dict[str, float], limit_s: f
 
 def told(row: Row, case: Case) -> str:
     """Return one row as a line for the screen."""
-    where = f"{row['size']} {row['data']} seed {row['seed']} repeat {row['repeat']}  {row['contestant']:<15}"
+    seeds = f"seed {row['seed']}" + (f"/{row['solver_seed']}" if row["solver_seed"] else "")
+    where = f"{row['size']} {row['data']} {seeds} repeat {row['repeat']}  {row['contestant']:<15}"
     seconds, rise = seconds_of(row), row["memory_rise_mib"]
     cold = row["cold_seconds"]
-    times = f"{seconds:9.3f} s (cold {cold:.3f} s)" if seconds is not None else f"{'-':>9}"
+    times = f"{seconds:9.3f} s" if seconds is not None else f"{'-':>9}"
+    times += f" (cold {cold:.3f} s)" if cold is not None else ""
     memory = f"{rise:9.0f} MiB" if rise is not None else ""
     quality = row["facts"].get(case.quality) if case.quality else None
     judged = row["error"] or (f"{case.quality} {quality:.6g}" if quality is not None else "answer right")
@@ -184,13 +196,19 @@ def _in_turn(
     plan: Plan, case: Case, names: list[str], data: str, seed: int, folder: Path, scratch: str, turn: int
 ) -> Iterator[Task]:
     """Yield the contestants' tasks, another one first at every turn: whoever comes after a heavy one suffers."""
-    first = turn % len(names)
+    names = [name for name in names if data in (case.contestants[name].data or case.data)]
+    first = turn % len(names) if names else 0
     for name in names[first:] + names[:first]:
         yield task_of(plan, case, contestant=name, data=data, seed=seed, folder=folder, scratch=scratch)
 
 
-def _key(case: Case, task: Task, repeat: int) -> tuple[object, ...]:
-    return (case.name, case.version, task.size, task.data, task.seed, task.contestant, repeat, task.threads)
+def _missing(plan: Plan, case: Case, task: Task, repeat: int, known: set[tuple[object, ...]]) -> list[int]:
+    """Return the solver seeds that are asked for and not there."""
+    most = case.contestants[task.contestant].solver_seeds
+    wanted = range(plan.solver_seeds if most is None else min(most, plan.solver_seeds))
+    before = case.name, case.version, task.size, task.data, task.seed
+    after = task.contestant, repeat, task.threads
+    return [number for number in wanted if (*before, number, *after) not in known]
 
 
 @contextmanager

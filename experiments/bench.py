@@ -44,6 +44,7 @@ def plan_of(settings: BenchConfig) -> Any:
         data=settings.families,
         seeds=settings.seeds,
         repeats=settings.repeats,
+        solver_seeds=settings.solver_seeds,
         threads=settings.threads,
         memory_gib=settings.memory_gib,
         limit_s=settings.limit_s,

@@ -93,7 +93,8 @@ def configuration_hash(config: DictConfig) -> str:
     content: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     for key in FREE_OF_RESULTS:
         content.pop(key, None)
-    content.get("sweep", {}).pop("resume", None)
+    for key in ("resume", "parity"):
+        content.get("sweep", {}).pop(key, None)
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

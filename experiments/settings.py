@@ -114,6 +114,7 @@ class GridConfig:
     k: Any = None
     seed: Any = None
     resume: bool = True
+    parity: Any = False
 
 
 @dataclass
@@ -200,6 +201,7 @@ class BenchConfig:
     families: list[str] | None = None
     seeds: int = 1
     repeats: int = 3
+    solver_seeds: int = 1
     threads: int | None = None
     memory_gib: float | None = None
     limit_s: float = 600.0

@@ -6,6 +6,7 @@ import json
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from experiments import parity
 from experiments.app import out_folder, verb
 from experiments.failures import PartlyDoneError
 from experiments.multirun import parent_run
@@ -63,6 +64,7 @@ def run(config: DictConfig) -> None:
     )
     limits = Limits(c.segments.min, c.segments.max, c.segments.min_share)
     check_limits(limits, grid.ks)
+    backends = parity.wanted(c.sweep.parity)
     out = out_folder(c.out)
     check_target(out, "sweep")
     progress = Progress("sweep")
@@ -121,6 +123,12 @@ def run(config: DictConfig) -> None:
                 f"every one of the {grid.trials} trials failed; the first ({first.plan.name}): {first.error}"
             )
         board = leaderboard(found, limits)
+        compared, not_compared = None, ""
+        if backends:
+            with timed(seconds, "parity"):
+                compared, not_compared = parity.compare(
+                    backends, found, board, tables, threads=c.clustering.threads, progress=progress
+                )
         facts = {
             "name": name,
             **shared,
@@ -131,15 +139,20 @@ def run(config: DictConfig) -> None:
             "command": command_for(board),
             "seconds": {step: round(value, 3) for step, value in seconds.items()},
             "peak_memory_mb": round(peak_memory_mb(), 1),
+            "parity": None if compared is None else compared.to_dict(),
         }
         summary = sweep_summary(found, board, facts)
         with progress.step("report"):
             table(board).write_csv(folder / "sweep.csv")
             (folder / "verdict.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1) + "\n", "utf-8")
             (folder / "config.yaml").write_text(public_yaml(config), "utf-8")
+            if compared is not None:
+                parity.write(compared, folder)
             (folder / "report.html").write_text(render_sweep(summary, c.language), "utf-8")
         with progress.step("tracking"):
             record.end(found, board, folder)
+            if compared is not None and record.failure is None:
+                record.failure = parity.track(compared, tracker, folder)
         if not found.failed:
             journal.clear()
     for text in dict.fromkeys(warning[c.language] for warning in summary["warnings"]):
@@ -147,13 +160,20 @@ def run(config: DictConfig) -> None:
     if tracker.where:
         print(f"mlflow: {tracker.where}")
     print_findings(summary, out, c.language)
+    if compared is not None:
+        print(f"\n{compared.table(c.language)}")
+    missed = []
     if record.failure is not None:
-        raise PartlyDoneError(f"the results are complete in {out}, but not all was tracked: {record.failure}")
+        missed.append(f"the results are complete in {out}, but not all was tracked: {record.failure}")
     if found.failed:
-        raise PartlyDoneError(
+        missed.append(
             f"{len(found.failed)} of {grid.trials} trials failed; {out / 'sweep.csv'} says why. The same command with "
             "another out= beside it tries only them again."
         )
+    if not_compared:
+        missed.append(f"the sweep is complete in {out}, but {not_compared}")
+    if missed:
+        raise PartlyDoneError("\n".join(missed))
 
 
 def customer_tables(

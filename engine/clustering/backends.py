@@ -36,6 +36,7 @@ FAISS_COUNTED_ROWS = 2**24
 
 _FAISS_TOLERANCE = 1e-6
 _SMALL_ROWS = 100_000
+_COUNTED_AT_A_TIME = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class _Proposal:
     solver: str
     stop_reason: str
     reported_inertia: float | None = None
+    residual: float | None = None
+    rows_used: int | None = None
 
 
 def cluster(
@@ -159,7 +162,7 @@ def cluster_rows(rows: Rows, k: int, *, backend: str, solver: str = "auto", seed
     started = time.perf_counter()
     proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed)
     centroids, labels, distances, total = _assigned(rows, proposal.centroids)
-    sizes = np.bincount(labels, minlength=k).astype(np.int64)
+    sizes = _sizes(labels, k)
     if backend == "faiss" and sizes.max() > FAISS_COUNTED_ROWS:
         log.warning(
             "faiss counts at most %d rows a centroid and one has %d: its centroids are off; use backend native",
@@ -179,6 +182,8 @@ def cluster_rows(rows: Rows, k: int, *, backend: str, solver: str = "auto", seed
         n_iter=proposal.n_iter,
         reported_inertia=proposal.reported_inertia,
         stop_reason=proposal.stop_reason,
+        residual=proposal.residual,
+        rows_used=rows.n if proposal.rows_used is None else proposal.rows_used,
         seconds=time.perf_counter() - started,
     )
 
@@ -289,7 +294,7 @@ def _assigned(
     distances = np.empty(rows.n, np.float32)
     while True:
         total = rows.assign(centroids, labels, distances)
-        empty = np.flatnonzero(np.bincount(labels, minlength=len(centroids)) == 0)
+        empty = np.flatnonzero(_sizes(labels, len(centroids)) == 0)
         if not len(empty):
             return centroids, labels, distances, total
         farthest = int(distances.argmax())
@@ -302,11 +307,26 @@ def _assigned(
         centroids[empty[0]] = rows.take(np.array([farthest], dtype=np.int64))[0]
 
 
+def _sizes(labels: NDArray[np.int32], k: int) -> NDArray[np.int64]:
+    """Count the rows of each cluster, a stretch at a time: numpy counts in a copy of twice the labels' size."""
+    sizes = np.zeros(k, dtype=np.int64)
+    for first in range(0, len(labels), _COUNTED_AT_A_TIME):
+        sizes += np.bincount(labels[first : first + _COUNTED_AT_A_TIME], minlength=k)
+    return sizes
+
+
 def _native(rows: Rows, k: int, *, solver: str, seed: int) -> _Proposal:
     from engine.clustering.solve import solve
 
     found = solve(rows, k, seed=seed, solver=solver)
-    return _Proposal(found.centroids, found.n_iter, found.solver, found.stop_reason)
+    return _Proposal(
+        found.centroids,
+        found.n_iter,
+        found.solver,
+        found.stop_reason,
+        residual=found.residual,
+        rows_used=found.rows_used,
+    )
 
 
 def _faiss(rows: ArrayRows, k: int, *, solver: str, seed: int) -> _Proposal:

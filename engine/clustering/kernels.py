@@ -1,15 +1,17 @@
 """The machine code of k-means: one read of the rows gives distances, nearest centroids and their sums.
 
-Rows arrive row by row and are turned, ``LANES`` at a time, into columns: the processor then works on sixteen or eight
-customers at once, whatever the number of centroids. Distances are sums of squared *differences*, in the rows' own
-precision; the expanded square would lose the small distances of a tight cluster to cancellation. Everything that is
-added up over rows is float64.
+Rows are worked on in tiles of ``LANES``, column by column: the processor then measures sixteen or eight customers at
+once, whatever the number of centroids and features. Rows that lie in memory row by row are turned into columns first;
+a matrix that comes by columns, as a data frame does, is read where it lies. Distances are sums of squared
+*differences*, in the rows' own precision; the expanded square would lose the small distances of a tight cluster to
+cancellation. Everything that is added up over rows is float64.
 
 Every ``CHUNK`` rows have a partial sum of their own, and the partial sums are added in the order of the chunks: the
 result is the same, bit for bit, for any number of threads.
 
-The functions that call each other stay in this one file, because numba's cache on disk is keyed by the file of the
-outermost function only.
+Arrays come flat. ``X`` has n × d values, by rows or by columns; ``C`` has the centroids of all models one after the
+other, in the rows' precision. A vector of eight may be read from the last values of a row on, so what lies behind is
+padded or is the next row.
 """
 
 from __future__ import annotations
@@ -17,366 +19,398 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
+from engine.clustering.jit import compiled
+from engine.clustering.simd import (
+    add,
+    add_product,
+    even_fours,
+    high_halves,
+    high_pairs,
+    join,
+    less,
+    load,
+    load8,
+    low_halves,
+    low_pairs,
+    odd_fours,
+    select,
+    spread,
+    store,
+    subtract,
+    widen,
+)
+
 LANES = 256
-"""Rows that are turned into columns together: with eight features they fill 8 KiB, a quarter of the nearest cache."""
+"""Rows of a tile: with eight features they fill 8 KiB, a quarter of the nearest cache."""
 
 CHUNK = 8192
 """Rows behind one float64 partial sum. Results depend on it, so it never follows the machine."""
 
-SEED_BLOCK = 1024
-"""Rows behind one partial sum while seeding; a power of two, because the sum is a tree of halves."""
-
-# Reassociation stays off: it would let the compiler choose the order of a sum.
-_MATH = {"contract", "nnan", "nsz"}
-
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def _turn(X: Array, first: int, m: int, T: Array) -> None:
-    """Write rows first..first+m of X (n, d) as the columns of T (d_padded, LANES)."""
-    d = X.shape[1]
+@compiled()
+def padded(d: int) -> int:
+    """Return d, rounded up to whole vectors of eight."""
+    return (d + 7) // 8 * 8
+
+
+@compiled()
+def _turn16(X: Array, place: int, d: int, f: int, T: Array, r: int) -> None:
+    """Write 16 rows of float32 from X[place] on, of which 8 features, as columns f.. of T, from its row r on."""
+    a = join(load8(X, place), load8(X, place + 4 * d))
+    b = join(load8(X, place + d), load8(X, place + 5 * d))
+    c = join(load8(X, place + 2 * d), load8(X, place + 6 * d))
+    e = join(load8(X, place + 3 * d), load8(X, place + 7 * d))
+    low0, low1, low2, low3 = low_pairs(a, b), high_pairs(a, b), low_pairs(c, e), high_pairs(c, e)
+    a = join(load8(X, place + 8 * d), load8(X, place + 12 * d))
+    b = join(load8(X, place + 9 * d), load8(X, place + 13 * d))
+    c = join(load8(X, place + 10 * d), load8(X, place + 14 * d))
+    e = join(load8(X, place + 11 * d), load8(X, place + 15 * d))
+    high0, high1, high2, high3 = low_pairs(a, b), high_pairs(a, b), low_pairs(c, e), high_pairs(c, e)
+    # Of each: the first four values belong to feature f, the next four to feature f + 4.
+    a, b = low_halves(low0, low2), low_halves(high0, high2)
+    store(T, f * LANES + r, even_fours(a, b))
+    store(T, (f + 4) * LANES + r, odd_fours(a, b))
+    a, b = high_halves(low0, low2), high_halves(high0, high2)
+    store(T, (f + 1) * LANES + r, even_fours(a, b))
+    store(T, (f + 5) * LANES + r, odd_fours(a, b))
+    a, b = low_halves(low1, low3), low_halves(high1, high3)
+    store(T, (f + 2) * LANES + r, even_fours(a, b))
+    store(T, (f + 6) * LANES + r, odd_fours(a, b))
+    a, b = high_halves(low1, low3), high_halves(high1, high3)
+    store(T, (f + 3) * LANES + r, even_fours(a, b))
+    store(T, (f + 7) * LANES + r, odd_fours(a, b))
+
+
+@compiled()
+def _turn(X: Array, place: int, m: int, d: int, T: Array) -> None:
+    """Write m rows from X[place] on as the columns of T, which has room for whole vectors of eight features."""
+    if m == LANES and X.itemsize == 4 and place + LANES * d + 8 <= X.size:
+        for r in range(0, LANES, 16):
+            for f in range(0, d, 8):
+                _turn16(X, place + r * d + f, d, f, T, r)
+        return
     whole = m // 8 * 8
-    # Eight rows of one feature at a time: a third faster than row by row, whatever d is.
+    # Eight rows of one feature at a time: a third faster than row by row.
     for r in range(0, whole, 8):
         for f in range(d):
-            t = T[f]
-            t[r], t[r + 1] = X[first + r, f], X[first + r + 1, f]
-            t[r + 2], t[r + 3] = X[first + r + 2, f], X[first + r + 3, f]
-            t[r + 4], t[r + 5] = X[first + r + 4, f], X[first + r + 5, f]
-            t[r + 6], t[r + 7] = X[first + r + 6, f], X[first + r + 7, f]
+            for i in range(8):
+                T[f * LANES + r + i] = X[place + (r + i) * d + f]
     for r in range(whole, m):
         for f in range(d):
-            T[f, r] = X[first + r, f]
+            T[f * LANES + r] = X[place + r * d + f]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def _set4(T: Array, c: Array, f: int, total: Array) -> None:
-    t0, t1, t2, t3 = T[f], T[f + 1], T[f + 2], T[f + 3]
-    c0, c1, c2, c3 = c[f], c[f + 1], c[f + 2], c[f + 3]
-    for r in range(LANES):
-        d0, d1, d2, d3 = t0[r] - c0, t1[r] - c1, t2[r] - c2, t3[r] - c3
-        total[r] = (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+@compiled()
+def nearest_centroids(
+    columns: Array, place: int, stride: int, d: int, C: Array, low: int, high: int, squared: Array, nearest: Array
+) -> None:
+    """Find the nearest of the centroids low..high for each row of a tile; of equally near ones the lower.
+
+    Feature f of the tile's rows lies at columns[place + f * stride] and behind. squared (LANES,) and nearest (LANES,)
+    int32 are written; nearest counts from 0 at ``low``.
+    """
+    infinity = squared.dtype.type(np.inf)
+    lanes = 64 // squared.itemsize
+    for r in range(0, LANES, 4 * lanes):
+        # Four vectors of rows wait for one centroid's value: it is loaded once, and none waits for itself.
+        like = load(columns, place + r)
+        zero = spread(squared.dtype.type(0), like)
+        best0 = best1 = best2 = best3 = spread(infinity, like)
+        near0 = near1 = near2 = near3 = spread(np.int32(0), like)
+        for c in range(low, high):
+            sum0 = sum1 = sum2 = sum3 = zero
+            for f in range(d):
+                centre = spread(C[c * d + f], like)
+                at = place + f * stride + r
+                gap0 = subtract(load(columns, at), centre)
+                gap1 = subtract(load(columns, at + lanes), centre)
+                gap2 = subtract(load(columns, at + 2 * lanes), centre)
+                gap3 = subtract(load(columns, at + 3 * lanes), centre)
+                sum0 = add_product(gap0, gap0, sum0)
+                sum1 = add_product(gap1, gap1, sum1)
+                sum2 = add_product(gap2, gap2, sum2)
+                sum3 = add_product(gap3, gap3, sum3)
+            number = spread(np.int32(c - low), like)
+            closer0, closer1 = less(sum0, best0), less(sum1, best1)
+            closer2, closer3 = less(sum2, best2), less(sum3, best3)
+            best0, near0 = select(closer0, sum0, best0), select(closer0, number, near0)
+            best1, near1 = select(closer1, sum1, best1), select(closer1, number, near1)
+            best2, near2 = select(closer2, sum2, best2), select(closer2, number, near2)
+            best3, near3 = select(closer3, sum3, best3), select(closer3, number, near3)
+        store(squared, r, best0)
+        store(squared, r + lanes, best1)
+        store(squared, r + 2 * lanes, best2)
+        store(squared, r + 3 * lanes, best3)
+        store(nearest, r, near0)
+        store(nearest, r + lanes, near1)
+        store(nearest, r + 2 * lanes, near2)
+        store(nearest, r + 3 * lanes, near3)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def _set8(T: Array, c: Array, f: int, total: Array) -> None:
-    t0, t1, t2, t3, t4, t5, t6, t7 = T[f], T[f + 1], T[f + 2], T[f + 3], T[f + 4], T[f + 5], T[f + 6], T[f + 7]
-    c0, c1, c2, c3, c4, c5, c6, c7 = c[f], c[f + 1], c[f + 2], c[f + 3], c[f + 4], c[f + 5], c[f + 6], c[f + 7]
-    for r in range(LANES):
-        d0, d1, d2, d3 = t0[r] - c0, t1[r] - c1, t2[r] - c2, t3[r] - c3
-        d4, d5, d6, d7 = t4[r] - c4, t5[r] - c5, t6[r] - c6, t7[r] - c7
-        total[r] = ((d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)) + ((d4 * d4 + d5 * d5) + (d6 * d6 + d7 * d7))
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def _add8(T: Array, c: Array, f: int, total: Array) -> None:
-    t0, t1, t2, t3, t4, t5, t6, t7 = T[f], T[f + 1], T[f + 2], T[f + 3], T[f + 4], T[f + 5], T[f + 6], T[f + 7]
-    c0, c1, c2, c3, c4, c5, c6, c7 = c[f], c[f + 1], c[f + 2], c[f + 3], c[f + 4], c[f + 5], c[f + 6], c[f + 7]
-    for r in range(LANES):
-        d0, d1, d2, d3 = t0[r] - c0, t1[r] - c1, t2[r] - c2, t3[r] - c3
-        d4, d5, d6, d7 = t4[r] - c4, t5[r] - c5, t6[r] - c6, t7[r] - c7
-        s = ((d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)) + ((d4 * d4 + d5 * d5) + (d6 * d6 + d7 * d7))
-        total[r] = total[r] + s
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def _keep_closer(total: Array, best: Array, nearest: Array, number: Any) -> None:
-    # Two selects without a branch: a branch here would be mispredicted for every other row.
-    for r in range(LANES):
-        closer = total[r] < best[r]
-        best[r] = total[r] if closer else best[r]
-        nearest[r] = number if closer else nearest[r]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def _closest4(T: Array, c: Array, best: Array, nearest: Array, number: Any) -> None:
-    t0, t1, t2, t3 = T[0], T[1], T[2], T[3]
-    c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
-    for r in range(LANES):
-        d0, d1, d2, d3 = t0[r] - c0, t1[r] - c1, t2[r] - c2, t3[r] - c3
-        s = (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-        closer = s < best[r]
-        best[r] = s if closer else best[r]
-        nearest[r] = number if closer else nearest[r]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def _closest8(T: Array, c: Array, best: Array, nearest: Array, number: Any) -> None:
-    t0, t1, t2, t3, t4, t5, t6, t7 = T[0], T[1], T[2], T[3], T[4], T[5], T[6], T[7]
-    c0, c1, c2, c3, c4, c5, c6, c7 = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
-    for r in range(LANES):
-        d0, d1, d2, d3 = t0[r] - c0, t1[r] - c1, t2[r] - c2, t3[r] - c3
-        d4, d5, d6, d7 = t4[r] - c4, t5[r] - c5, t6[r] - c6, t7[r] - c7
-        s = ((d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)) + ((d4 * d4 + d5 * d5) + (d6 * d6 + d7 * d7))
-        closer = s < best[r]
-        best[r] = s if closer else best[r]
-        nearest[r] = number if closer else nearest[r]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def nearest_centroids(T: Array, C: Array, first: int, last: int, total: Array, best: Array, nearest: Array) -> None:
-    """Find the nearest of the centroids first..last of C (K, d_padded) for each column of T; ties to the lower."""
-    d_padded = C.shape[1]
-    best[:] = np.inf
-    nearest[:] = 0
-    for c in range(first, last):
-        number = np.int32(c - first)
-        if d_padded == 4:
-            _closest4(T, C[c], best, nearest, number)
-        elif d_padded == 8:
-            _closest8(T, C[c], best, nearest, number)
-        else:
-            if d_padded % 8 == 4:
-                _set4(T, C[c], 0, total)
-                f = 4
-            else:
-                _set8(T, C[c], 0, total)
-                f = 8
-            while f < d_padded:
-                _add8(T, C[c], f, total)
-                f += 8
-            _keep_closer(total, best, nearest, number)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH, parallel=True)
-def step_chunks(
-    X: Array,
+@compiled()
+def add_rows(
+    rows: Array,
+    place: int,
+    stride: int,
+    m: int,
+    P: int,
     weights: Array,
-    C: Array,
-    bounds: Array,
-    first_chunk: int,
-    parts: Array,
-    far: Array,
-    far_row: Array,
+    first_weight: int,
+    squared: Array,
+    nearest: Array,
+    low: int,
+    sums: Array,
+    base: int,
+    tallies: Array,
+) -> None:
+    """Add m rows, from rows[place] on, ``stride`` apart, to the sums of their centroids.
+
+    Each centroid c has two sums of P features, from sums[base + 2 * P * c] on, and in tallies (K, 4) two weights and
+    two sums of squared distances: rows with even and with odd numbers, because a sum that two rows in a row add to
+    makes the second one wait. ``weights`` of length 0 count every row once.
+    """
+    weighted = weights.size > 0
+    for r in range(m):
+        odd = r & 1
+        c = low + nearest[r]
+        at = base + (2 * c + odd) * P
+        row = place + r * stride
+        if weighted:
+            w = weights[first_weight + r]
+            for f in range(0, P, 8):
+                total = load8(sums, at + f)
+                store(sums, at + f, add_product(widen(load8(rows, row + f)), spread(w, total), total))
+            tallies[c, odd] += w
+            tallies[c, 2 + odd] += w * np.float64(squared[r])
+        elif P == 8:
+            store(sums, at, add(load8(sums, at), widen(load8(rows, row))))
+            tallies[c, odd] += 1.0
+            tallies[c, 2 + odd] += squared[r]
+        else:
+            for f in range(0, P, 8):
+                store(sums, at + f, add(load8(sums, at + f), widen(load8(rows, row + f))))
+            tallies[c, odd] += 1.0
+            tallies[c, 2 + odd] += squared[r]
+
+
+@compiled()
+def aligned(sums: Array) -> int:
+    """Return the first place of an array of float64 that begins a cache line; a vector across two costs twice."""
+    return (64 - sums.ctypes.data % 64) % 64 // 8
+
+
+@compiled()
+def add_up(sums: Array, base: int, tallies: Array, d: int, part: Array) -> None:
+    """Write what :func:`add_rows` has added into part (K, d + 2): sums, weight, squared distances; start anew."""
+    P = padded(d)
+    for c in range(part.shape[0]):
+        even, odd = base + 2 * c * P, base + (2 * c + 1) * P
+        for f in range(d):
+            part[c, f] = sums[even + f] + sums[odd + f]
+        part[c, d] = tallies[c, 0] + tallies[c, 1]
+        part[c, d + 1] = tallies[c, 2] + tallies[c, 3]
+    sums[:] = 0.0
+    tallies[:] = 0.0
+
+
+@compiled()
+def _to_rows(columns: Array, place: int, stride: int, m: int, d: int, P: int, R: Array) -> None:
+    """Write a tile of columns as rows of R, P apart."""
+    for r in range(m):
+        for f in range(d):
+            R[r * P + f] = columns[place + f * stride + r]
+
+
+@compiled(parallel=True)
+def step_chunks(
+    X: Array, n: int, d: int, by_rows: bool, weights: Array, C: Array, bounds: Array, first_chunk: int, parts: Array
 ) -> None:
     """Add up, chunk by chunk, what one Lloyd step needs, for every model in one read.
 
-    X (n, d); weights (n,) or (0,) for none; C (K, d_padded), the centroids of all models below each other; model m
-    owns the centroids bounds[m]..bounds[m+1]. Chunk ``first_chunk + p`` is written to parts[p] (K, d + 2): sums of the
-    d features, weight, squared distances; far[p] (K,) and far_row[p] (K,): the farthest row with a weight.
+    weights (n,) or (0,) for none; model m owns the centroids bounds[m]..bounds[m+1]. Chunk ``first_chunk + p`` is
+    written to parts[p] (K, d + 2): sums of the d features, weight, squared distances.
     """
-    n, d = X.shape
-    n_models = bounds.shape[0] - 1
-    weighted = weights.shape[0] > 0
+    P = padded(d)
+    K = parts.shape[1]
     for p in prange(parts.shape[0]):
-        T = np.zeros((C.shape[1], LANES), X.dtype)
-        total = np.empty(LANES, X.dtype)
-        best = np.empty(LANES, X.dtype)
+        T = np.zeros(P * LANES, X.dtype)
+        R = np.zeros(P * LANES, X.dtype)
+        squared = np.empty(LANES, X.dtype)
         nearest = np.empty(LANES, np.int32)
-        part = parts[p]
-        part[:] = 0.0
-        far[p, :] = -1.0
-        far_row[p, :] = -1
+        sums = np.zeros(2 * K * P + 8)
+        tallies = np.zeros((K, 4))
+        base = aligned(sums)
         start = (first_chunk + p) * CHUNK
-        stop = min(n, start + CHUNK)
-        for row in range(start, stop, LANES):
-            m = min(LANES, stop - row)
-            _turn(X, row, m, T)
-            for model in range(n_models):
+        for row in range(start, min(n, start + CHUNK), LANES):
+            m = min(LANES, n - row)
+            if by_rows:
+                columns, place, stride = T, 0, LANES
+                _turn(X, row * d, m, d, T)
+            elif m == LANES:
+                columns, place, stride = X, row, n
+            else:
+                columns, place, stride = T, 0, LANES
+                for f in range(d):
+                    T[f * LANES : f * LANES + m] = X[f * n + row : f * n + row + m]
+            if by_rows and (row + m) * d + 8 <= X.size:
+                rows, at, apart = X, row * d, d
+            else:
+                rows, at, apart = R, 0, P
+                _to_rows(columns, place, stride, m, d, P, R)
+            for model in range(bounds.size - 1):
                 low = bounds[model]
-                nearest_centroids(T, C, low, bounds[model + 1], total, best, nearest)
-                if weighted:
-                    for r in range(m):
-                        c = low + nearest[r]
-                        w = weights[row + r]
-                        for f in range(d):
-                            part[c, f] += w * np.float64(X[row + r, f])
-                        part[c, d] += w
-                        part[c, d + 1] += w * np.float64(best[r])
-                        if best[r] > far[p, c] and w > 0.0:
-                            far[p, c] = best[r]
-                            far_row[p, c] = row + r
-                else:
-                    for r in range(m):
-                        c = low + nearest[r]
-                        for f in range(d):
-                            part[c, f] += X[row + r, f]
-                        part[c, d] += 1.0
-                        part[c, d + 1] += best[r]
-                        if best[r] > far[p, c]:
-                            far[p, c] = best[r]
-                            far_row[p, c] = row + r
+                nearest_centroids(columns, place, stride, d, C, low, bounds[model + 1], squared, nearest)
+                add_rows(rows, at, apart, m, P, weights, row, squared, nearest, low, sums, base, tallies)
+        add_up(sums, base, tallies, d, parts[p])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def add_in_order(parts: Array, far: Array, far_row: Array, sums: Array, top: Array, top_row: Array) -> None:
-    """Add the chunks' partial sums one after the other, and keep the farthest row of each cluster (ties: the first)."""
+@compiled()
+def add_in_order(parts: Array, sums: Array) -> None:
+    """Add the chunks' partial sums one after the other."""
     for p in range(parts.shape[0]):
         for c in range(parts.shape[1]):
             for f in range(parts.shape[2]):
                 sums[c, f] += parts[p, c, f]
-            if far[p, c] > top[c]:
-                top[c] = far[p, c]
-                top_row[c] = far_row[p, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH, parallel=True)
-def assign_chunks(X: Array, weights: Array, C: Array, labels: Array, distances: Array, parts: Array) -> None:
+@compiled()
+def _measure(
+    X: Array, n: int, d: int, by_rows: bool, row: int, m: int, C: Array, T: Array, squared: Array, nearest: Array
+) -> None:
+    """Find the nearest centroid of the m rows from number ``row`` on."""
+    if not by_rows and m == LANES:
+        nearest_centroids(X, row, n, d, C, 0, C.size // d, squared, nearest)
+        return
+    if by_rows:
+        _turn(X, row * d, m, d, T)
+    else:
+        for f in range(d):
+            T[f * LANES : f * LANES + m] = X[f * n + row : f * n + row + m]
+    nearest_centroids(T, 0, LANES, d, C, 0, C.size // d, squared, nearest)
+
+
+@compiled(parallel=True)
+def assign_chunks(
+    X: Array, n: int, d: int, by_rows: bool, weights: Array, C: Array, labels: Array, distances: Array, parts: Array
+) -> None:
     """Write each row's nearest centroid and Euclidean distance; parts (chunks,) gets the weighted squared distances.
 
     ``distances`` of length 0 is left alone.
     """
-    n = X.shape[0]
-    weighted = weights.shape[0] > 0
-    measured = distances.shape[0] > 0
-    for p in prange(parts.shape[0]):
-        T = np.zeros((C.shape[1], LANES), X.dtype)
-        total = np.empty(LANES, X.dtype)
-        best = np.empty(LANES, X.dtype)
+    for p in prange(parts.size):
+        T = np.zeros(padded(d) * LANES, X.dtype)
+        squared = np.empty(LANES, X.dtype)
         nearest = np.empty(LANES, np.int32)
         inertia = 0.0
-        stop = min(n, (p + 1) * CHUNK)
-        for row in range(p * CHUNK, stop, LANES):
-            m = min(LANES, stop - row)
-            _turn(X, row, m, T)
-            nearest_centroids(T, C, 0, C.shape[0], total, best, nearest)
+        for row in range(p * CHUNK, min(n, (p + 1) * CHUNK), LANES):
+            m = min(LANES, n - row)
+            _measure(X, n, d, by_rows, row, m, C, T, squared, nearest)
             for r in range(m):
                 labels[row + r] = nearest[r]
-            if measured:
+            if distances.size > 0:
                 for r in range(m):
-                    distances[row + r] = np.sqrt(best[r])
-            if weighted:
+                    distances[row + r] = np.sqrt(squared[r])
+            if weights.size > 0:
                 for r in range(m):
-                    inertia += weights[row + r] * np.float64(best[r])
+                    inertia += weights[row + r] * np.float64(squared[r])
             else:
                 for r in range(m):
-                    inertia += best[r]
+                    inertia += squared[r]
+        parts[p] = inertia
+
+
+@compiled(parallel=True)
+def farthest_chunks(
+    X: Array, n: int, d: int, by_rows: bool, weights: Array, C: Array, far: Array, far_row: Array
+) -> None:
+    """Find for each chunk p and cluster c the row farthest from its centroid, among rows with a weight.
+
+    far[p] (K,): its squared distance, -1 without a row; far_row[p] (K,): its number, -1 without; the first of equals.
+    """
+    for p in prange(far.shape[0]):
+        T = np.zeros(padded(d) * LANES, X.dtype)
+        squared = np.empty(LANES, X.dtype)
+        nearest = np.empty(LANES, np.int32)
+        far[p, :] = -1.0
+        far_row[p, :] = -1
+        for row in range(p * CHUNK, min(n, (p + 1) * CHUNK), LANES):
+            m = min(LANES, n - row)
+            _measure(X, n, d, by_rows, row, m, C, T, squared, nearest)
+            for r in range(m):
+                c = nearest[r]
+                if squared[r] > far[p, c] and (weights.size == 0 or weights[row + r] > 0.0):
+                    far[p, c] = squared[r]
+                    far_row[p, c] = row + r
+
+
+@compiled()
+def _mixed(key: Any) -> Any:
+    """Return 64 bits of which each depends on all bits of the key (the finaliser of SplitMix64, Steele et al. 2014)."""
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return key ^ (key >> np.uint64(31))
+
+
+@compiled(parallel=True)
+def draw_chunks(
+    X: Array,
+    n: int,
+    d: int,
+    by_rows: bool,
+    weights: Array,
+    C: Array,
+    even: float,
+    per_square: float,
+    key: Any,
+    first_row: int,
+    first_chunk: int,
+    drawn: Array,
+    place: Array,
+    distance: Array,
+    parts: Array,
+) -> None:
+    """Draw rows, each by itself, with probability w × (even + per_square × squared distance to its centroid).
+
+    Chance is a hash of ``key`` and of the row's number, to which ``first_row`` is added: a row is drawn or not
+    whoever holds it. Of chunk ``first_chunk + p``, drawn[p] rows: numbers place[p] (CHUNK,) within these rows, squared
+    distances distance[p] (CHUNK,); parts[p]: the weighted squared distances of all its rows.
+    """
+    for p in prange(drawn.size):
+        T = np.zeros(padded(d) * LANES, X.dtype)
+        squared = np.empty(LANES, X.dtype)
+        nearest = np.empty(LANES, np.int32)
+        found = 0
+        inertia = 0.0
+        start = (first_chunk + p) * CHUNK
+        for row in range(start, min(n, start + CHUNK), LANES):
+            m = min(LANES, n - row)
+            _measure(X, n, d, by_rows, row, m, C, T, squared, nearest)
+            for r in range(m):
+                w = weights[row + r] if weights.size > 0 else 1.0
+                chance = _mixed(key + np.uint64(first_row + row + r) * np.uint64(0x9E3779B97F4A7C15))
+                share = np.float64(chance >> np.uint64(11)) * 2.0**-53
+                mass = w * np.float64(squared[r])
+                inertia += mass
+                if share < w * even + per_square * mass:
+                    place[p, found] = row + r
+                    distance[p, found] = squared[r]
+                    found += 1
+        drawn[p] = found
         parts[p] = inertia
 
 
 # Without "nnan" or the compiler may assume that what is sought does not exist.
-@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+@compiled(parallel=True, math=frozenset())
 def count_not_finite(X: Array, parts: Array) -> None:
-    """Count the NaN and infinite values of each chunk of rows into parts (chunks,)."""
-    n, d = X.shape
-    for p in prange(parts.shape[0]):
+    """Count the values of each chunk that are NaN or infinite into parts (chunks of CHUNK values,)."""
+    for p in prange(parts.size):
         bad = 0
-        for row in range(p * CHUNK, min(n, (p + 1) * CHUNK)):
-            for f in range(d):
-                # Infinity minus infinity is NaN too.
-                bad += X[row, f] - X[row, f] != 0
+        for i in range(p * CHUNK, min(X.size, (p + 1) * CHUNK)):
+            # Infinity minus infinity is NaN too.
+            bad += X[i] - X[i] != 0
         parts[p] = bad
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def _squared_to(columns: Array, start: int, m: int, row: int, out: Array) -> None:
-    """Squared distances of rows start..start+m to one row, from columns (d, n), into out (SEED_BLOCK,)."""
-    out[:] = 0.0
-    for f in range(columns.shape[0]):
-        column = columns[f, start : start + m]
-        value = columns[f, row]
-        for r in range(m):
-            difference = column[r] - value
-            out[r] += difference * difference
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def _tree_sum(values: Array) -> float:
-    """Sum SEED_BLOCK values by halves, in place: an order that vectors can follow."""
-    half = SEED_BLOCK // 2
-    while half > 0:
-        low = values[:half]
-        high = values[half : 2 * half]
-        for r in range(half):
-            low[r] += high[r]
-        half //= 2
-    return float(values[0])
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH)
-def _draw(u: float, block_mass: Array, weights: Array, nearest: Array) -> int:
-    """Return the row at share u of the mass weights × nearest, or -1 when there is no mass."""
-    total = 0.0
-    for b in range(block_mass.shape[0]):
-        total += block_mass[b]
-    if not total > 0.0:
-        return -1
-    left = u * total
-    block = 0
-    last_massive = -1
-    for b in range(block_mass.shape[0]):
-        if block_mass[b] > 0.0:
-            last_massive = b
-            block = b
-            if left < block_mass[b]:
-                break
-            left -= block_mass[b]
-    block = last_massive
-    n = weights.shape[0]
-    chosen = -1
-    for r in range(block * SEED_BLOCK, min(n, (block + 1) * SEED_BLOCK)):
-        mass = weights[r] * np.float64(nearest[r])
-        if mass > 0.0:
-            chosen = r
-            if left < mass:
-                break
-            left -= mass
-    return chosen
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATH, parallel=True)
-def greedy_starts(columns: Array, weights: Array, shares: Array, picks: Array, potentials: Array) -> None:
-    """Greedy k-means++ (Arthur and Vassilvitskii 2007, with local trials), one thread per start.
-
-    columns (d, n); weights (n,) float64; shares (starts, k, trials) uniform numbers; picks (starts, k) row numbers,
-    -1 from where no row is left that differs from those chosen; potentials (starts,): the inertia of the start.
-    """
-    n = columns.shape[1]
-    k = shares.shape[1]
-    trials = shares.shape[2]
-    n_blocks = (n + SEED_BLOCK - 1) // SEED_BLOCK
-    for s in prange(shares.shape[0]):
-        picks[s, :] = -1
-        nearest = np.ones(n, columns.dtype)
-        out = np.empty(SEED_BLOCK, columns.dtype)
-        mass = np.zeros(SEED_BLOCK, np.float64)
-        trial_mass = np.empty((trials, n_blocks), np.float64)
-        block_mass = np.empty(n_blocks, np.float64)
-        candidates = np.empty(trials, np.int64)
-        for b in range(n_blocks):
-            start = b * SEED_BLOCK
-            block_mass[b] = weights[start : min(n, start + SEED_BLOCK)].sum()
-        for j in range(k):
-            # The first centre is drawn by weight alone; greedy trials begin with the second.
-            n_trials = 1 if j == 0 else trials
-            for t in range(n_trials):
-                candidates[t] = _draw(shares[s, j, t], block_mass, weights, nearest)
-            if candidates[0] < 0:
-                break
-            winner = 0
-            lowest = np.inf
-            if n_trials > 1:
-                for t in range(n_trials):
-                    potential = 0.0
-                    for b in range(n_blocks):
-                        start = b * SEED_BLOCK
-                        m = min(SEED_BLOCK, n - start)
-                        _squared_to(columns, start, m, candidates[t], out)
-                        near = nearest[start : start + m]
-                        w = weights[start : start + m]
-                        mass[m:] = 0.0
-                        for r in range(m):
-                            mass[r] = w[r] * np.float64(min(out[r], near[r]))
-                        trial_mass[t, b] = _tree_sum(mass)
-                        potential += trial_mass[t, b]
-                    if potential < lowest:
-                        lowest = potential
-                        winner = t
-            row = candidates[winner]
-            picks[s, j] = row
-            for b in range(n_blocks):
-                start = b * SEED_BLOCK
-                m = min(SEED_BLOCK, n - start)
-                _squared_to(columns, start, m, row, out)
-                near = nearest[start : start + m]
-                w = weights[start : start + m]
-                mass[m:] = 0.0
-                for r in range(m):
-                    near[r] = out[r] if j == 0 else min(out[r], near[r])
-                    mass[r] = w[r] * np.float64(near[r])
-                block_mass[b] = _tree_sum(mass)
-        potentials[s] = block_mass.sum()

@@ -13,16 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from engine.clustering.estimator_input import rows_to_cluster
+from engine.clustering.near_zero import MemoryRows, distances, moved, nearest, shift_of_rows
 from engine.clustering.rows import Centroids, FloatMatrix
-from engine.clustering.rows_array import ArrayRows
-from engine.clustering.seeding import TooFewDistinctRowsError
-from engine.clustering.solve import FULL_STARTS, SEEDINGS, SOLVERS, Solution, solve
+from engine.clustering.rows_sparse import SparseRows, solve_sparse
+from engine.clustering.running_means import RunningMeans
+from engine.clustering.seeding import SEEDINGS, TooFewDistinctRowsError
+from engine.clustering.solve import FULL_STARTS, SOLVERS, Solution, solve
 from engine.errors import DataError, SettingError
-
-FAR_FROM_ZERO = 16.0
-"""A feature whose values lie this many times their spread away from zero is moved there before distances are taken."""
 
 Start = str | ArrayLike | Callable[..., ArrayLike]
 
@@ -30,20 +30,24 @@ Start = str | ArrayLike | Callable[..., ArrayLike]
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """k-means clustering: k centroids such that customers lie near one of them.
 
-    A drop-in for ``sklearn.cluster.KMeans`` on dense data. It differs where that helps: several starts by default,
-    a solver for many rows that searches on a sample and certifies the result on all of them, results that are equal
-    bit for bit for any number of threads. More clusters than different rows is a warning, as in scikit-learn (the
-    engine's own :func:`engine.clustering.solve.solve` refuses it).
+    A drop-in for ``sklearn.cluster.KMeans``. It differs where that helps: several starts by default, a solver for
+    many rows that searches on a sample and certifies the result on all of them, results that are equal bit for bit
+    for any number of threads, and batches that are learned one after the other (:meth:`partial_fit`).
+
+    X may be anything that holds a table of numbers: arrays, SciPy's sparse matrices (solved without being made dense
+    as a whole), Polars, Arrow and pandas frames, whose column names become the features', and Dask arrays and frames,
+    which are computed into memory block by block, so that all rows must fit there.
 
     Parameters
     ----------
     n_clusters : int
-        Number of clusters, from 1 to the number of rows.
+        Number of clusters, from 1 to the number of rows. More clusters than different rows is a warning, as in
+        scikit-learn, and the last ones stay empty.
     init : {"k-means++", "random"}, callable or (n_clusters, n_features) array
-        How the first centroids are drawn, or the centroids themselves. A callable is called with X, n_clusters and
-        ``random_state``.
+        How the first centroids are drawn, or the centroids themselves. A callable is called with X as it is held,
+        n_clusters and ``random_state``.
     n_init : "auto" or int
-        Starts, of which the best is kept. ``auto``: 10, or 1 when ``init`` is an array. The sample solver makes 24
+        Starts, of which the best is kept. ``auto``: 10, or 1 when ``init`` is an array. The sample solver makes 64
         or more.
     max_iter : int
         Most moves of a start.
@@ -51,7 +55,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         A start rests when the sum of the centroids' squared shifts is at most ``tol`` times the mean variance of the
         features.
     verbose : int
-        Accepted for compatibility, and without effect: progress is logged at debug level.
+        Above 0, say on standard output how the best start ended.
     random_state : int, RandomState instance or None
         Source of chance. An int gives the same result each time, on any number of threads.
     copy_x : bool
@@ -60,17 +64,20 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Accepted for compatibility, and without effect: both name ways to the same result.
     solver : {"auto", "full", "sample"}
         ``full``: all rows in every step. ``sample``: see :mod:`engine.clustering.solve`. ``auto``: full below
-        100,000 rows, or when ``init`` gives centroids.
+        100,000 rows, when ``init`` gives centroids, or when X is sparse.
 
     Attributes
     ----------
-    cluster_centers_ : (n_clusters, n_features) float64
+    cluster_centers_ : (n_clusters, n_features) float32 or float64
+        In the precision of X.
     labels_ : (n_samples,) int32
         Number of the cluster of each row; equal to ``predict(X)``.
     inertia_ : float
-        Weighted sum of squared distances of all rows to their cluster's centre, added in float64.
+        Weighted sum of squared distances of all rows to the nearest of ``cluster_centers_``, added in float64.
     n_iter_ : int
         Moves of the start that won.
+    n_steps_ : int
+        Batches learned by :meth:`partial_fit`.
     n_features_in_ : int
     feature_names_in_ : (n_features,) array of str
         When X has string column names.
@@ -85,10 +92,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     True
     """
 
-    cluster_centers_: Centroids
+    cluster_centers_: FloatMatrix
     labels_: NDArray[np.int32]
     inertia_: float
     n_iter_: int
+    n_steps_: int
+    _means: RunningMeans | None
 
     def __init__(
         self,
@@ -115,13 +124,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.algorithm = algorithm
         self.solver = solver
 
-    def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: Any, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Find the centres.
 
         Parameters
         ----------
-        X : (n_samples, n_features) array-like
-            Finite numbers; float32 is solved in float32, anything else in float64.
+        X : array-like, sparse matrix, frame or Dask collection, (n_samples, n_features)
+            Finite numbers; float32 is solved in float32 (sparse: in float64), anything else in float64.
         y : None
             Ignored; present because pipelines pass it.
         sample_weight : (n_samples,) array-like, optional
@@ -136,73 +145,88 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         SettingError
             A parameter is outside its range.
         DataError
-            NaN or infinity (columns and counts are named), or fewer rows than clusters.
+            Not a table of finite numbers (columns and counts are named), impossible weights, or fewer rows than
+            clusters.
         """
-        self._check_parameters()
-        matrix = self._matrix(X, reset=True)
-        weights = None if sample_weight is None else self._weights(sample_weight, matrix)
-        rows = ArrayRows(matrix, weights, names=self._names())
-        shift = _shift_of_rows(matrix)
-        near_zero = rows if shift is None else ArrayRows(matrix - shift, weights)
-        random_state = check_random_state(self.random_state)
-        starts = self._starts(matrix, random_state)
-        # An int is used as it is, so that the same seed means the same to the estimator and to the engine.
-        seed = (
-            int(self.random_state)
-            if isinstance(self.random_state, Integral)
-            else int(random_state.randint(np.iinfo(np.int32).max))
-        )
-        if starts is not None and shift is not None:
-            starts = [start - shift for start in starts]
-        try:
-            solution = solve(
-                near_zero,
-                self.n_clusters,
-                seed=seed,
-                solver=self.solver,
-                init=str(self.init) if starts is None else starts,
-                n_init=None if self.n_init == "auto" else int(self.n_init),
-                max_iter=self.max_iter,
-                tol=self.tol,
-            )
-        except TooFewDistinctRowsError as few:
-            solution = self._each_row_its_own(near_zero, few, seed)
-        self.cluster_centers_ = solution.centroids if shift is None else solution.centroids + shift
-        self.n_iter_ = solution.n_iter
-        self.labels_, self.inertia_ = _nearest(matrix, self.cluster_centers_, weights)
+        self._fit(X, sample_weight)
         return self
 
-    def fit_predict(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> NDArray[np.int32]:
-        """Find the centres and return the cluster of each row."""
-        return self.fit(X, sample_weight=sample_weight).labels_
+    def partial_fit(self, X: Any, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn one more batch: each centre becomes the mean of all rows that ever were nearest to it.
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int32]:
+        A row is counted for the centre that was nearest when its batch came, and is not asked again. The first batch
+        gives the first centres (``init`` and ``n_init`` mean what they mean to :meth:`fit`, one move included), unless
+        the model was fitted before: then its rows count as learned. ``labels_`` and ``inertia_`` are those of the
+        batch.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, frame or Dask collection, (n_samples, n_features)
+            The first batch needs as many rows as there are clusters; a later one may be a single row.
+        y : None
+            Ignored.
+        sample_weight : (n_samples,) array-like, optional
+            How often each row counts.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        SettingError, DataError
+            As :meth:`fit`.
+
+        References
+        ----------
+        D. Sculley, "Web-scale k-means clustering", WWW 2010: the mini-batch step, whose learning rate of one over the
+        rows seen makes each centre a running mean. Here the sums are kept, in float64.
+
+        Examples
+        --------
+        >>> model = KMeans(2, random_state=0).partial_fit([[0.0], [10.0]]).partial_fit([[2.0], [10.0], [13.0]])
+        >>> sorted(model.cluster_centers_[:, 0].tolist()), model.n_steps_
+        ([1.0, 11.0], 2)
+        """
+        self._check_parameters()
+        first = not hasattr(self, "cluster_centers_")
+        rows = rows_to_cluster(self, X, sample_weight, reset=first)
+        if first:
+            centres, dtype = self._first_centres(rows), rows.matrix.dtype
+            self._means = RunningMeans(np.zeros(len(centres)), np.zeros_like(centres))
+            self.n_steps_ = 0
+        else:
+            if self._means is None:
+                self._means = RunningMeans.of(self._centres(), self.labels_)
+            centres, dtype = self._means.without_copies(rows, self._centres()), self.cluster_centers_.dtype
+        self.cluster_centers_ = self._means.learn(rows, centres).astype(dtype)
+        self.labels_, self.inertia_ = nearest(rows, self._centres())
+        self.n_steps_ += 1
+        return self
+
+    def fit_predict(self, X: Any, y: None = None, sample_weight: ArrayLike | None = None) -> NDArray[np.int32]:
+        """Find the centres and return the cluster of each row."""
+        self._fit(X, sample_weight)
+        return self.labels_
+
+    def predict(self, X: Any) -> NDArray[np.int32]:
         """Return the number of the nearest centre of each row, (n_samples,) int32."""
         check_is_fitted(self)
-        return _nearest(self._matrix(X, reset=False), self.cluster_centers_, None)[0]
+        return nearest(rows_to_cluster(self, X, reset=False), self._centres())[0]
 
-    def transform(self, X: ArrayLike) -> FloatMatrix:
+    def transform(self, X: Any) -> FloatMatrix:
         """Return the Euclidean distance of each row to each centre, (n_samples, n_clusters), in the dtype of X."""
         check_is_fitted(self)
-        matrix = self._matrix(X, reset=False)
-        ArrayRows(matrix, names=self._names())
-        distances = np.empty((len(matrix), len(self.cluster_centers_)), dtype=matrix.dtype)
-        near_zero, centres = _near_zero(matrix, self.cluster_centers_)
-        for number, centre in enumerate(centres.astype(matrix.dtype)):
-            difference = near_zero - centre
-            distances[:, number] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
-        return distances
+        return distances(rows_to_cluster(self, X, reset=False), self._centres())
 
-    def fit_transform(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> FloatMatrix:
+    def fit_transform(self, X: Any, y: None = None, sample_weight: ArrayLike | None = None) -> FloatMatrix:
         """Find the centres and return the distance of each row to each of them."""
-        return self.fit(X, sample_weight=sample_weight).transform(X)
+        return distances(self._fit(X, sample_weight), self._centres())
 
-    def score(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> float:
+    def score(self, X: Any, y: None = None, sample_weight: ArrayLike | None = None) -> float:
         """Return minus the inertia of X: higher is better, 0 is best."""
         check_is_fitted(self)
-        matrix = self._matrix(X, reset=False)
-        weights = None if sample_weight is None else self._weights(sample_weight, matrix)
-        return -_nearest(matrix, self.cluster_centers_, weights)[1]
+        return -nearest(rows_to_cluster(self, X, sample_weight, reset=False), self._centres())[1]
 
     @property
     def _n_features_out(self) -> int:
@@ -211,55 +235,136 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = True
         return tags
 
-    def _each_row_its_own(self, rows: ArrayRows, few: TooFewDistinctRowsError, seed: int) -> Solution:
-        """Do as scikit-learn does when rows repeat too often: warn, and let the last clusters be empty."""
-        warnings.warn(
-            f"n_clusters={self.n_clusters}, but there are only {few.found} different rows: "
-            f"{self.n_clusters - few.found} clusters are empty. Lower n_clusters.",
-            ConvergenceWarning,
-            stacklevel=3,
+    def _fit(self, X: Any, sample_weight: ArrayLike | None) -> MemoryRows:
+        self._check_parameters()
+        rows = rows_to_cluster(self, X, sample_weight, reset=True)
+        solution = self._solved(rows, self.max_iter)
+        self.cluster_centers_ = solution.centroids.astype(rows.matrix.dtype)
+        self.n_iter_ = solution.n_iter
+        self.labels_, self.inertia_ = nearest(rows, self._centres())
+        # Without weights the labels say it all, and a fit that no batch follows need not count them.
+        weighted = rows.weights is not None
+        self._means = RunningMeans.of(self._centres(), self.labels_, rows.weights) if weighted else None
+        self.n_steps_ = 0
+        if self.verbose:
+            self._tell(solution)
+        return rows
+
+    def _centres(self) -> Centroids:
+        """Centres to measure with: those that are public, which may have been set since."""
+        return np.asarray(self.cluster_centers_, dtype=np.float64)
+
+    def _solved(self, rows: MemoryRows, max_iter: int) -> Solution:
+        """Solve near zero, and move the centroids back."""
+        self._check_enough(rows)
+        try:
+            random_state = check_random_state(self.random_state)
+        except ValueError as error:
+            raise SettingError(f"random_state: {error}") from error
+        starts = self._starts(rows, random_state)
+        # An int is used as it is, so that the same seed means the same to the estimator and to the engine.
+        seed = (
+            int(self.random_state)
+            if isinstance(self.random_state, Integral)
+            else int(random_state.randint(np.iinfo(np.int32).max))
         )
-        solution = solve(rows, few.found, seed=seed, solver="full")
+        shift = shift_of_rows(rows)
+        if starts is not None and shift is not None:
+            starts = [start - shift for start in starts]
+        near = moved(rows, shift)
+        init = str(self.init) if starts is None else starts
+        n_init = None if self.n_init == "auto" else int(self.n_init)
+        try:
+            solution = self._search(near, self.n_clusters, seed, init=init, n_init=n_init, max_iter=max_iter)
+        except TooFewDistinctRowsError as few:
+            solution = self._each_row_its_own(near, few.found, seed)
+        return solution if shift is None else replace(solution, centroids=solution.centroids + shift)
+
+    def _search(self, rows: MemoryRows, k: int, seed: int, **options: Any) -> Solution:
+        if not isinstance(rows, SparseRows):
+            return solve(rows, k, seed=seed, solver=self.solver, tol=self.tol, **options)
+        if self.solver == "sample":
+            raise SettingError("solver: 'sample' is for dense rows; with a sparse X use 'full' or 'auto'.")
+        return solve_sparse(rows, k, seed=seed, tol=self.tol, **options)
+
+    def _each_row_its_own(self, rows: MemoryRows, found: int, seed: int) -> Solution:
+        """Do as scikit-learn does when rows repeat too often: warn, and let the last clusters be empty."""
+        # The first words are those that filters of scikit-learn's warning look for.
+        warnings.warn(
+            f"Number of distinct clusters ({found}) found smaller than n_clusters ({self.n_clusters}). "
+            f"Possibly due to duplicate points in X. {self.n_clusters - found} clusters are empty; lower n_clusters.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+        solver = solve_sparse if isinstance(rows, SparseRows) else solve
+        solution: Solution = solver(rows, found, seed=seed)  # type: ignore[arg-type]
         # A row at equal distance goes to the lower number, so copies of a centre stay empty.
-        copies = np.repeat(solution.centroids[:1], self.n_clusters - few.found, axis=0)
+        copies = np.repeat(solution.centroids[:1], self.n_clusters - found, axis=0)
         return replace(solution, centroids=np.concatenate([solution.centroids, copies]))
 
-    def _matrix(self, X: ArrayLike, *, reset: bool) -> FloatMatrix:
-        # ArrayRows looks for NaN and infinity itself, and names the columns.
-        matrix: FloatMatrix = validate_data(
-            self, X, reset=reset, dtype=[np.float64, np.float32], order="C", ensure_all_finite=False
-        )
-        return matrix
+    def _first_centres(self, rows: MemoryRows) -> Centroids:
+        """Centres before the first batch is counted."""
+        if isinstance(self.init, str) or callable(self.init):
+            return self._solved(rows, max_iter=1).centroids
+        self._check_enough(rows)
+        return self._start(self.init, rows)
 
-    def _weights(self, sample_weight: ArrayLike, matrix: FloatMatrix) -> NDArray[np.float64]:
-        weights: NDArray[np.float64] = _check_sample_weight(
-            sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
-        )
-        return weights
-
-    def _names(self) -> list[str] | None:
-        names = getattr(self, "feature_names_in_", None)
-        return None if names is None else [str(name) for name in names]
-
-    def _starts(self, matrix: FloatMatrix, random_state: np.random.RandomState) -> list[Centroids] | None:
+    def _starts(self, rows: MemoryRows, random_state: np.random.RandomState) -> list[Centroids] | None:
         """First centroids that the caller gives, or None when they are to be drawn."""
         if isinstance(self.init, str):
             return None
         if callable(self.init):
             times = FULL_STARTS if self.n_init == "auto" else int(self.n_init)
-            given = [self.init(matrix, self.n_clusters, random_state=random_state) for _ in range(times)]
-        else:
-            given = [self.init]
-        starts = [np.array(start, dtype=np.float64) for start in given]
-        wanted = (self.n_clusters, matrix.shape[1])
-        for start in starts:
-            if start.shape != wanted:
-                raise SettingError(f"init: expected centroids of shape {wanted}; got {start.shape}.")
-            if not np.isfinite(start).all():
-                raise DataError("init: expected finite centroids; got NaN or infinity.")
-        return starts
+            drawn = (self.init(rows.matrix, self.n_clusters, random_state=random_state) for _ in range(times))
+            return [self._start(start, rows) for start in drawn]
+        if self.n_init not in ("auto", 1):
+            warnings.warn(
+                f"Explicit initial center position passed: performing only one init instead of n_init={self.n_init}. "
+                "Set n_init=1.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        return [self._start(self.init, rows)]
+
+    def _start(self, given: Any, rows: MemoryRows) -> Centroids:
+        """First centroids as they were given, copied and checked."""
+        from scipy.sparse import issparse
+
+        start = np.array(given.toarray() if issparse(given) else given, dtype=np.float64)
+        for axis, (what, wanted) in enumerate(
+            (("number of clusters", self.n_clusters), ("number of features of the data", rows.d))
+        ):
+            if start.ndim != 2 or start.shape[axis] != wanted:
+                raise SettingError(
+                    f"init: The shape of the initial centers {start.shape} does not match the {what} {wanted}. "
+                    f"Expected ({self.n_clusters}, {rows.d})."
+                )
+        if not np.isfinite(start).all():
+            raise DataError("init: expected finite centroids; got NaN or infinity.")
+        return start
+
+    def _tell(self, solution: Solution) -> None:
+        """Say how the best start ended, in the words that scripts look for in scikit-learn's output."""
+        ends = {
+            "fixed point": "Converged at iteration {}: strict convergence.",
+            "tolerance": "Converged at iteration {}: center shift is within tolerance " + f"{self.tol}.",
+            "max_iter": "Stopped at iteration {}: max_iter is reached.",
+        }
+        end = ends.get(solution.stop_reason, "Stopped at iteration {}: all rows were read as often as planned.")
+        told = (
+            f"Initialization complete; the best of all starts is told of (solver {solution.solver}).\n"
+            f"Iteration {solution.n_iter}, inertia {self.inertia_}.\n{end.format(solution.n_iter)}"
+        )
+        print(told)  # noqa: T201 - verbose asks for it
+
+    def _check_enough(self, rows: MemoryRows) -> None:
+        if rows.n < self.n_clusters:
+            raise DataError(
+                f"n_samples={rows.n} should be >= n_clusters={self.n_clusters}. Lower n_clusters, or give more rows."
+            )
 
     def _check_parameters(self) -> None:
         """Refuse what is outside its range, naming the parameter."""
@@ -276,31 +381,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise SettingError.from_unknown("algorithm", self.algorithm, ("lloyd", "elkan"))
         if self.solver not in SOLVERS:
             raise SettingError.from_unknown("solver", self.solver, SOLVERS)
-
-
-def _nearest(
-    matrix: FloatMatrix, centres: Centroids, weights: NDArray[np.float64] | None
-) -> tuple[NDArray[np.int32], float]:
-    """Nearest centre of each row, and the inertia."""
-    matrix, centres = _near_zero(matrix, centres)
-    labels = np.empty(len(matrix), dtype=np.int32)
-    inertia = ArrayRows(matrix, weights).assign(centres, labels)
-    return labels, inertia
-
-
-def _near_zero(matrix: FloatMatrix, centres: Centroids) -> tuple[FloatMatrix, Centroids]:
-    """Rows and centres with the same numbers subtracted from both, so that their differences keep their digits."""
-    shift = _shift(centres.mean(axis=0), np.ptp(centres, axis=0), matrix.dtype)
-    return (matrix, centres) if shift is None else (matrix - shift, centres - shift)
-
-
-def _shift_of_rows(matrix: FloatMatrix) -> FloatMatrix | None:
-    """Say what to subtract from the rows, judged by a thousand of them; any value near the middle would do."""
-    some = matrix[:: max(1, len(matrix) // 1000)].astype(np.float64)
-    return _shift(some.mean(axis=0), np.ptp(some, axis=0), matrix.dtype)
-
-
-def _shift(middle: NDArray[np.float64], spread: NDArray[np.float64], dtype: np.dtype[Any]) -> FloatMatrix | None:
-    """Middle of the features so far from zero that a centroid would lose its last digits; None without such."""
-    far = np.abs(middle) > FAR_FROM_ZERO * spread
-    return np.where(far, middle, 0.0).astype(dtype) if far.any() else None
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster: there is no distance to save.",
+                RuntimeWarning,
+                stacklevel=4,
+            )

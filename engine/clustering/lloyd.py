@@ -13,8 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.clustering.rows import Centroids, Rows, Stats
+from engine.clustering.rows_array import ArrayRows
 
 log = logging.getLogger(__name__)
+
+IN_CACHE_ROWS = 262_144
+"""Up to so many rows in memory, many starts are moved one a thread, each for as long as it takes; with more, each read
+moves all starts, and all threads share it. The results are the same."""
+
+ONE_THREAD_ROWS = 16_384
+"""Up to so many rows, one thread alone has read them before a second one has begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +74,51 @@ def lloyd(rows: Rows, starts: Sequence[Centroids], *, max_iter: int = 300, shift
     >>> rest.centroids[:, 0].tolist(), rest.n_iter, rest.stop_reason
     ([0.5, 9.0], 3, 'fixed point')
     """
+    if isinstance(rows, ArrayRows) and rows.n <= IN_CACHE_ROWS and (len(starts) > 1 or rows.n <= ONE_THREAD_ROWS):
+        return _each_by_itself(rows, starts, max_iter=max_iter, shift_tolerance=shift_tolerance)
     centroids = [np.array(start, dtype=np.float64) for start in starts]
     rests: dict[int, Rest] = {}
     for n_iter in range(1, max_iter + 1):
         moving = [number for number in range(len(starts)) if number not in rests]
         for number, stats in zip(moving, rows.step([centroids[number] for number in moving]), strict=True):
             moved = next_centroids(rows, centroids[number], stats)
-            shift = float(np.square(moved - centroids[number]).sum())
+            # One after the other: the sum is that of the compiled form.
+            shift = float(np.cumsum(np.square(moved - centroids[number]))[-1])
             centroids[number] = moved
-            if shift == 0.0:
-                rests[number] = Rest(moved, n_iter, "fixed point")
-            elif shift <= shift_tolerance:
-                rests[number] = Rest(moved, n_iter, "tolerance")
+            if shift <= shift_tolerance:
+                rests[number] = Rest(moved, n_iter, "fixed point" if shift == 0.0 else "tolerance")
             elif n_iter == max_iter:
                 rests[number] = Rest(moved, n_iter, "max_iter")
         if len(rests) == len(starts):
             break
     return [rests[number] for number in range(len(starts))]
+
+
+def _each_by_itself(
+    rows: ArrayRows, starts: Sequence[Centroids], *, max_iter: int, shift_tolerance: float
+) -> list[Rest]:
+    """Do the same in compiled code, one start a thread; a cluster that lost its rows is repaired here."""
+    from engine.clustering.search_kernels import AT_REST, EMPTY, TOLERATED
+
+    reasons = {AT_REST: "fixed point", TOLERATED: "tolerance"}
+    rests = []
+    for centroids, moves, end in zip(*rows.settle(starts, max_iter, shift_tolerance), strict=True):
+        made = int(moves)
+        while end == EMPTY:
+            (stats,) = rows.step([centroids])
+            moved = next_centroids(rows, centroids, stats)
+            made += 1
+            shift = float(np.cumsum(np.square(moved - centroids))[-1])
+            centroids = moved
+            if shift <= shift_tolerance:
+                end = AT_REST if shift == 0.0 else TOLERATED
+            elif made == max_iter:
+                break
+            else:
+                ((centroids,), (further,), (end,)) = rows.settle([centroids], max_iter - made, shift_tolerance)
+                made += int(further)
+        rests.append(Rest(centroids, made, reasons.get(int(end), "max_iter")))
+    return rests
 
 
 def next_centroids(rows: Rows, centroids: Centroids, stats: Stats) -> Centroids:
@@ -109,12 +145,22 @@ def next_centroids(rows: Rows, centroids: Centroids, stats: Stats) -> Centroids:
     return moved
 
 
+def residual(centroids: Centroids, moved: Centroids, stats: Stats) -> float:
+    """Return the share of the inertia that a move to the means takes off before any row changes its cluster.
+
+    Σ weight of the cluster × squared shift / inertia; 0 at a fixed point.
+    """
+    gained = float(stats.counts @ np.square(moved - centroids).sum(axis=1))
+    return gained / stats.inertia if stats.inertia > 0 else 0.0
+
+
 def _with_empty_filled(
     rows: Rows, centroids: Centroids, stats: Stats, empty: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], Centroids]:
     counts, sums = stats.counts.copy(), stats.sums.copy()
-    donors = np.flatnonzero(stats.farthest >= 0)
-    far_rows = stats.farthest[donors]
+    farthest = rows.farthest(centroids)
+    donors = np.flatnonzero(farthest >= 0)
+    far_rows = farthest[donors]
     points = rows.take(far_rows).astype(np.float64)
     weights = np.ones(len(donors)) if rows.weights is None else rows.weights[far_rows]
     squared = np.square(points - centroids[donors]).sum(axis=1)

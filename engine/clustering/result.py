@@ -42,6 +42,11 @@ class Clustering:
         Dask-ML's changes its unit and is left out).
     stop_reason : str
         Why the iterations ended.
+    residual : float or None
+        How far from a fixed point of Lloyd's algorithm, as a share of the inertia; see
+        :class:`engine.clustering.solve.Solution`. None where the backend does not say.
+    rows_used : int
+        Rows among which the centroids were searched: those of the sample where ``solver`` is ``sample``.
     seconds : float
         Wall-clock time of the fit and the final assignment together.
     """
@@ -58,4 +63,6 @@ class Clustering:
     n_iter: int
     reported_inertia: float | None
     stop_reason: str
+    residual: float | None = None
+    rows_used: int
     seconds: float

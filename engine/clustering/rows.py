@@ -36,19 +36,35 @@ class Stats:
         Weighted sum of the rows. ``sums / counts`` are the centroids of Lloyd's next step.
     sse : (k,) float64
         Weighted sum of squared Euclidean distances to the centroid; their total is the inertia.
-    farthest : (k,) int64
-        Number of the row farthest from its centroid, among rows with a weight; -1 for an empty cluster.
     """
 
     counts: NDArray[np.float64]
     sums: NDArray[np.float64]
     sse: NDArray[np.float64]
-    farthest: IntArray
 
     @property
     def inertia(self) -> float:
         """Weighted sum of squared distances of all rows to their nearest centroid."""
         return float(self.sse.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Rows that were drawn by their distance.
+
+    Attributes
+    ----------
+    index : (m,) int64, ascending
+        Their numbers.
+    squared : (m,) float64
+        Squared Euclidean distance of each to its nearest centroid.
+    inertia : float
+        Weighted sum of squared distances of all rows, drawn or not.
+    """
+
+    index: IntArray
+    squared: NDArray[np.float64]
+    inertia: float
 
 
 class Rows(Protocol):
@@ -75,6 +91,12 @@ class Rows(Protocol):
 
     def step(self, models: Sequence[Centroids]) -> list[Stats]:
         """Measure several sets of centroids in one read."""
+
+    def farthest(self, centroids: Centroids) -> IntArray:
+        """Return the number of each cluster's farthest row with a weight, (k,); -1 for an empty cluster."""
+
+    def draw(self, centroids: Centroids, even: float, per_square: float, seed: int) -> Drawn:
+        """Draw each row with probability weight × (even + per_square × squared distance to its centroid)."""
 
     def assign(
         self,

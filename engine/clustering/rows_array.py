@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,18 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine.clustering.rows import Centroids, FloatMatrix, IntArray, Stats
+from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
 from engine.errors import DataError, SettingError
 
 PARTS_BYTES = 32 * 2**20
 """Memory for partial sums; more chunks than fit are worked through in turns, without a change in the result."""
 
+DRAWN_CHUNKS = 256
+"""Chunks among which rows are drawn at a time, because each may give all its rows."""
+
 
 class ArrayRows:
     """A matrix in memory as rows to cluster.
 
-    float32 and float64 stay what they are, anything else becomes float64; a matrix that is not contiguous by rows is
-    copied once, the caller's is never written to.
+    float32 and float64 stay what they are, anything else becomes float64; a matrix that is contiguous
+    neither by rows nor by columns is copied once, the caller's is never written to.
 
     Parameters
     ----------
@@ -62,8 +66,14 @@ class ArrayRows:
             raise SettingError(f"threads: expected 1 or more, or None for all cores; got {threads}.")
         self._threads = threads
         self._X = _matrix(X)
+        self._by_rows = bool(self._X.flags.c_contiguous)
+        self._flat = _flat(self._X)
         self._weights = None if weights is None else _checked_weights(weights, self.n)
         self._check_finite(names)
+
+    def __reduce__(self) -> tuple[type[ArrayRows], tuple[Any, ...]]:
+        """Travel to another process as the matrix alone."""
+        return type(self), (self._X, self._weights, self._threads)
 
     @property
     def n(self) -> int:
@@ -77,7 +87,7 @@ class ArrayRows:
 
     @property
     def matrix(self) -> FloatMatrix:
-        """The rows as they are held, (n, d), contiguous by rows; not to be written to."""
+        """The rows as they are held, (n, d), contiguous by rows or by columns; not to be written to."""
         return self._X
 
     @property
@@ -91,9 +101,14 @@ class ArrayRows:
         return self._threads
 
     @cached_property
-    def columns(self) -> FloatMatrix:
-        """The matrix turned, (d, n), contiguous: the form that seeding reads many times over."""
-        return np.ascontiguousarray(self._X.T)
+    def _columns(self) -> FloatMatrix:
+        """All values, column after column: the form that a search reads many times over."""
+        return _flat(self._X if not self._by_rows else np.asfortranarray(self._X))
+
+    @cached_property
+    def _rows(self) -> FloatMatrix:
+        """All values, row after row."""
+        return self._flat if self._by_rows else np.ascontiguousarray(self._X).ravel()
 
     def take(self, index: IntArray) -> FloatMatrix:
         """Return the rows with these numbers, (m, d), as a copy."""
@@ -116,29 +131,83 @@ class ArrayRows:
 
         bounds = np.cumsum([0, *(len(model) for model in models)], dtype=np.int64)
         K = int(bounds[-1])
-        C = self._padded(np.concatenate([np.asarray(model, dtype=np.float64) for model in models]))
+        C = np.concatenate([self._narrow(model) for model in models])
         chunks = -(-self.n // kernels.CHUNK)
-        turn = max(8, min(chunks, PARTS_BYTES // (8 * K * (self.d + 4))))
+        turn = max(8, min(chunks, PARTS_BYTES // (8 * K * (self.d + 2))))
         sums = np.zeros((K, self.d + 2))
-        farthest_squared = np.full(K, -1.0)
-        farthest = np.full(K, -1, dtype=np.int64)
         with self.running():
             for first in range(0, chunks, turn):
-                m = min(turn, chunks - first)
-                parts = np.empty((m, K, self.d + 2))
-                far = np.empty((m, K))
-                far_row = np.empty((m, K), dtype=np.int64)
-                kernels.step_chunks(self._X, self._kernel_weights, C, bounds, first, parts, far, far_row)
-                kernels.add_in_order(parts, far, far_row, sums, farthest_squared, farthest)
+                parts = np.empty((min(turn, chunks - first), K, self.d + 2))
+                kernels.step_chunks(*self._given, self._kernel_weights, C, bounds, first, parts)
+                kernels.add_in_order(parts, sums)
         return [
-            Stats(
-                counts=sums[low:high, self.d],
-                sums=sums[low:high, : self.d],
-                sse=sums[low:high, self.d + 1],
-                farthest=farthest[low:high],
-            )
+            Stats(counts=sums[low:high, self.d], sums=sums[low:high, : self.d], sse=sums[low:high, self.d + 1])
             for low, high in pairwise(bounds)
         ]
+
+    def farthest(self, centroids: Centroids) -> IntArray:
+        """Return for each centroid its farthest row, (k,) int64: the number of the row, -1 where there is none.
+
+        Of the rows with a weight that are nearest to it; the first of equally far ones.
+        """
+        from engine.clustering import kernels
+
+        C = self._narrow(centroids)
+        shape = (-(-self.n // kernels.CHUNK), len(centroids))
+        far, far_row = np.empty(shape), np.empty(shape, dtype=np.int64)
+        with self.running():
+            kernels.farthest_chunks(*self._given, self._kernel_weights, C, far, far_row)
+        found: IntArray = far_row[far.argmax(axis=0), np.arange(len(centroids))]
+        return found
+
+    def draw(self, centroids: Centroids, even: float, per_square: float, seed: int, first_row: int = 0) -> Drawn:
+        """Draw rows by their squared distance to the nearest centroid, each by itself, in one read.
+
+        Parameters
+        ----------
+        centroids : (k, d)
+        even, per_square : float
+            A row of weight w at distance r is drawn with probability w × (even + per_square × r²), or surely where
+            that is 1 or more.
+        seed : int
+            Whether a row is drawn follows from it and from the row's number.
+        first_row : int
+            Number of the first of these rows, where they are a part of more.
+
+        Returns
+        -------
+        Drawn
+        """
+        from engine.clustering import kernels
+
+        C = self._narrow(centroids)
+        chunks = -(-self.n // kernels.CHUNK)
+        index, squared, inertia = [], [], 0.0
+        with self.running():
+            for first in range(0, chunks, DRAWN_CHUNKS):
+                m = min(DRAWN_CHUNKS, chunks - first)
+                drawn, parts = np.empty(m, dtype=np.int64), np.empty(m)
+                place = np.empty((m, kernels.CHUNK), dtype=np.int64)
+                distance = np.empty((m, kernels.CHUNK), dtype=self._X.dtype)
+                kernels.draw_chunks(
+                    *self._given,
+                    self._kernel_weights,
+                    C,
+                    float(even),
+                    float(per_square),
+                    np.uint64(seed),
+                    first_row,
+                    first,
+                    drawn,
+                    place,
+                    distance,
+                    parts,
+                )
+                for chunk, found in enumerate(drawn):
+                    index.append(place[chunk, :found])
+                    squared.append(distance[chunk, :found])
+                    inertia += float(parts[chunk])
+        return Drawn(np.concatenate(index), np.concatenate(squared).astype(np.float64), inertia)
 
     def assign(
         self,
@@ -163,12 +232,96 @@ class ArrayRows:
         """
         from engine.clustering import kernels
 
-        C = self._padded(np.asarray(centroids, dtype=np.float64))
         parts = np.empty(-(-self.n // kernels.CHUNK))
         distances = np.empty(0, dtype=np.float32) if distances_out is None else distances_out
         with self.running():
-            kernels.assign_chunks(self._X, self._kernel_weights, C, labels_out, distances, parts)
+            kernels.assign_chunks(
+                *self._given, self._kernel_weights, self._narrow(centroids), labels_out, distances, parts
+            )
         return float(np.add.reduce(parts))
+
+    def settle(
+        self, starts: Sequence[Centroids], most: int, shift_tolerance: float
+    ) -> tuple[NDArray[np.float64], IntArray, IntArray]:
+        """Move many starts at once, each in a thread of its own; see :func:`engine.clustering.lloyd.lloyd`.
+
+        Returns
+        -------
+        centroids : (starts, k, d) float64
+        moves, ends : (starts,) int64
+            How often each moved, and how it ended: a constant of :mod:`engine.clustering.search_kernels`.
+        """
+        from engine.clustering import search_kernels
+
+        C = np.array(starts, dtype=np.float64)
+        moves, ends = np.empty(len(C), dtype=np.int64), np.empty(len(C), dtype=np.int64)
+        with self.running():
+            search_kernels.settle(
+                self._rows,
+                self._columns,
+                self.n,
+                self._kernel_weights,
+                C,
+                most,
+                float(shift_tolerance),
+                moves,
+                ends,
+            )
+        return C, moves, ends
+
+    def breathe(
+        self,
+        solutions: Sequence[Centroids],
+        noise: NDArray[np.float64],
+        *,
+        width: int,
+        moves: tuple[int, int],
+        shift_tolerance: float,
+        better: float,
+    ) -> tuple[NDArray[np.float64], IntArray]:
+        """Better many solutions at once, each in a thread of its own; see :func:`engine.clustering.search.breathed`.
+
+        Returns
+        -------
+        centroids : (solutions, k, d) float64
+        rounds : (solutions,) int64
+            How often each breathed.
+        """
+        from engine.clustering import search_kernels
+
+        C = np.array(solutions, dtype=np.float64)
+        rounds = np.empty(len(C), dtype=np.int64)
+        with self.running():
+            search_kernels.breathe(
+                self._rows,
+                self._columns,
+                self.n,
+                self._kernel_weights,
+                C,
+                noise,
+                min(width, C.shape[1]),
+                *moves,
+                float(shift_tolerance),
+                float(better),
+                rounds,
+            )
+        return C, rounds
+
+    def seeds(self, shares: NDArray[np.float64]) -> IntArray:
+        """Draw row numbers by greedy k-means++ from uniform numbers (starts, k, trials).
+
+        Returns
+        -------
+        (starts, k) int64
+            -1 from where no row with a weight is left that differs from those drawn.
+        """
+        from engine.clustering import seeding_kernels
+
+        weights = np.ones(self.n) if self._weights is None else self._weights
+        picks = np.empty(shares.shape[:2], dtype=np.int64)
+        with self.running():
+            seeding_kernels.greedy_starts(self._columns, self.d, weights, shares, picks)
+        return picks
 
     def distinct(self) -> ArrayRows:
         """Return the different rows with a weight, in lexical order, each with the weight of all its copies.
@@ -207,20 +360,24 @@ class ArrayRows:
     def _kernel_weights(self) -> NDArray[np.float64]:
         return np.empty(0) if self._weights is None else self._weights
 
-    def _padded(self, centroids: Centroids) -> FloatMatrix:
-        """Centroids in the rows' precision, with zeros up to a multiple of four features."""
-        if centroids.ndim != 2 or centroids.shape[1] != self.d:
-            raise DataError(f"centroids: expected shape (k, {self.d}), as the rows have; got {centroids.shape}.")
-        padded = np.zeros((len(centroids), -(-self.d // 4) * 4), dtype=self._X.dtype)
-        padded[:, : self.d] = centroids
-        return padded
+    @property
+    def _given(self) -> tuple[FloatMatrix, int, int, bool]:
+        """What every kernel is told of the rows."""
+        return self._flat, self.n, self.d, self._by_rows
+
+    def _narrow(self, centroids: Centroids) -> FloatMatrix:
+        """Centroids in the rows' precision, one after the other."""
+        model = np.asarray(centroids, dtype=np.float64)
+        if model.ndim != 2 or model.shape[1] != self.d:
+            raise DataError(f"centroids: expected shape (k, {self.d}), as the rows have; got {model.shape}.")
+        return model.astype(self._X.dtype).ravel()
 
     def _check_finite(self, names: Sequence[str] | None) -> None:
         from engine.clustering import kernels
 
-        parts = np.empty(-(-self.n // kernels.CHUNK), dtype=np.int64)
+        parts = np.empty(-(-self._flat.size // kernels.CHUNK), dtype=np.int64)
         with self.running():
-            kernels.count_not_finite(self._X, parts)
+            kernels.count_not_finite(self._flat, parts)
         if not parts.any():
             return
         bad = np.count_nonzero(~np.isfinite(self._X), axis=0)
@@ -242,7 +399,22 @@ def _matrix(X: ArrayLike) -> FloatMatrix:
         raise DataError(
             f"Rows to cluster: expected a matrix with at least one row and one column; got shape {array.shape}."
         )
-    return np.ascontiguousarray(array)
+    if not array.flags.c_contiguous and not array.flags.f_contiguous:
+        array = np.ascontiguousarray(array)
+    return array
+
+
+def _flat(matrix: FloatMatrix) -> FloatMatrix:
+    """All values as they lie in memory, under a name that may be written to, though nobody does.
+
+    For numba, an array that must not be written to is of another type: everything would be compiled twice.
+    """
+    values = np.asarray(matrix).ravel(order="K")
+    if values.flags.writeable:
+        return values
+    number = ctypes.c_float if values.dtype == np.float32 else ctypes.c_double
+    alias: FloatMatrix = np.ctypeslib.as_array(values.ctypes.data_as(ctypes.POINTER(number)), shape=(values.size,))
+    return alias
 
 
 def _checked_weights(weights: ArrayLike, n: int) -> NDArray[np.float64]:

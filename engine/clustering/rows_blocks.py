@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.clustering.rows import Centroids, FloatMatrix, IntArray, Stats
+from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
 from engine.clustering.rows_array import ArrayRows
 from engine.compute import Held, LocalCompute
 from engine.errors import DataError
@@ -140,10 +140,24 @@ class HeldRows:
     def step(self, models: Sequence[Centroids]) -> list[Stats]:
         """Measure several sets of centroids in one read; see :meth:`ArrayRows.step`."""
         told = self._held.each(_step, list(models))
-        return [
-            _added([block[number] for block in told], [int(first) for first in self._edges[:-1]])
-            for number in range(len(models))
-        ]
+        return [_added([block[number] for block in told]) for number in range(len(models))]
+
+    def farthest(self, centroids: Centroids) -> IntArray:
+        """Return the number of each cluster's farthest row; see :meth:`ArrayRows.farthest`."""
+        told = self._held.each(_farthest, centroids)
+        squared = np.array([theirs for _, theirs in told])
+        rows = np.array([index + first * (index >= 0) for (index, _), first in zip(told, self._edges, strict=False)])
+        found: IntArray = rows[squared.argmax(axis=0), np.arange(len(centroids))]
+        return found
+
+    def draw(self, centroids: Centroids, even: float, per_square: float, seed: int) -> Drawn:
+        """Draw rows by their distance; see :meth:`ArrayRows.draw`."""
+        told = self._held.each(_draw, centroids, even, per_square, seed, own=self._edges[:-1].tolist())
+        return Drawn(
+            np.concatenate([drawn.index + first for drawn, first in zip(told, self._edges, strict=False)]),
+            np.concatenate([drawn.squared for drawn in told]),
+            sum(drawn.inertia for drawn in told),
+        )
 
     def assign(
         self,
@@ -184,8 +198,8 @@ class BlockRows(HeldRows):
     --------
     >>> rows = BlockRows(np.array([[0.0, 0.0], [0.0, 2.0], [9.0, 0.0]]), [0, 1, 3])
     >>> stats, = rows.step([np.array([[0.0, 1.0], [8.0, 0.0]])])
-    >>> stats.counts.tolist(), stats.inertia, stats.farthest.tolist()
-    ([2.0, 1.0], 3.0, [0, 2])
+    >>> stats.counts.tolist(), stats.inertia
+    ([2.0, 1.0], 3.0)
     """
 
     def __init__(self, matrix: FloatMatrix, edges: Sequence[int], threads: int | None = None) -> None:
@@ -214,35 +228,31 @@ def check_edges(edges: Sequence[int], n: int) -> None:
         )
 
 
-_Measured = tuple[Stats, NDArray[np.float64]]
-"""Stats of a block, and the squared distance of each cluster's farthest row, -1 where there is none."""
-
-
-def _added(told: Sequence[_Measured], firsts: Sequence[int]) -> Stats:
-    """Add blocks in their order; of equally far rows the first one counts."""
-    stats, squared = told[0]
-    counts, sums, sse = stats.counts.copy(), stats.sums.copy(), stats.sse.copy()
-    farthest, squared = stats.farthest.copy(), squared.copy()
-    for first, (stats, theirs) in zip(firsts[1:], told[1:], strict=True):
+def _added(told: Sequence[Stats]) -> Stats:
+    """Add blocks in their order."""
+    counts, sums, sse = told[0].counts.copy(), told[0].sums.copy(), told[0].sse.copy()
+    for stats in told[1:]:
         counts += stats.counts
         sums += stats.sums
         sse += stats.sse
-        farther = theirs > squared
-        farthest[farther] = stats.farthest[farther] + first
-        squared[farther] = theirs[farther]
-    return Stats(counts=counts, sums=sums, sse=sse, farthest=farthest)
+    return Stats(counts=counts, sums=sums, sse=sse)
 
 
-def _step(rows: ArrayRows, models: Sequence[Centroids]) -> list[_Measured]:
-    return [(stats, _squared(rows, model, stats)) for model, stats in zip(models, rows.step(models), strict=True)]
+def _step(rows: ArrayRows, models: Sequence[Centroids]) -> list[Stats]:
+    return rows.step(models)
 
 
-def _squared(rows: ArrayRows, centroids: Centroids, stats: Stats) -> NDArray[np.float64]:
-    there = np.flatnonzero(stats.farthest >= 0)
-    squared = np.full(len(stats.farthest), -1.0)
-    gaps = rows.take(stats.farthest[there]) - np.asarray(centroids, dtype=np.float64)[there]
+def _farthest(rows: ArrayRows, centroids: Centroids) -> tuple[IntArray, NDArray[np.float64]]:
+    index = rows.farthest(centroids)
+    there = np.flatnonzero(index >= 0)
+    squared = np.full(len(index), -1.0)
+    gaps = rows.take(index[there]) - np.asarray(centroids, dtype=np.float64)[there]
     squared[there] = np.square(gaps).sum(axis=1)
-    return squared
+    return index, squared
+
+
+def _draw(rows: ArrayRows, own: int, centroids: Centroids, even: float, per_square: float, seed: int) -> Drawn:
+    return rows.draw(centroids, even, per_square, seed, first_row=own)
 
 
 def _assign(

@@ -9,17 +9,12 @@ order.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.clustering.rows import Centroids, IntArray
 from engine.clustering.rows_array import ArrayRows
 from engine.errors import DataError
-
-BLOCK = 2**20
-"""Rows whose mass is accumulated at a time, so that drawing from many rows needs little memory."""
 
 
 class TooFewDistinctRowsError(DataError):
@@ -83,14 +78,7 @@ def kmeans_plus_plus(rows: ArrayRows, k: int, *, starts: int, rng: np.random.Gen
     >>> sorted(seeds[:, 0].tolist())
     [0.0, 5.0]
     """
-    from engine.clustering import kernels
-
-    weights = np.ones(rows.n) if rows.weights is None else rows.weights
-    shares = rng.random((starts, k, local_trials(k)))
-    picks = np.empty((starts, k), dtype=np.int64)
-    potentials = np.empty(starts)
-    with rows.running():
-        kernels.greedy_starts(rows.columns, weights, shares, picks, potentials)
+    picks = rows.seeds(rng.random((starts, k, local_trials(k))))
     if (picks < 0).any():
         found = int((picks >= 0).sum(axis=1).max())
         raise TooFewDistinctRowsError(k, found)
@@ -115,6 +103,10 @@ def random_starts(rows: ArrayRows, k: int, *, starts: int, rng: np.random.Genera
     ]
 
 
+SEEDINGS = {"k-means++": kmeans_plus_plus, "random": random_starts}
+"""How starts are drawn, by scikit-learn's names."""
+
+
 def draw_evenly(n: int, m: int, rng: np.random.Generator) -> IntArray:
     """Draw one row number from each of m equal stretches of n rows, in ascending order.
 
@@ -127,52 +119,3 @@ def draw_evenly(n: int, m: int, rng: np.random.Generator) -> IntArray:
     """
     edges = (np.arange(m) + rng.random(m)) * (n / m)
     return np.minimum(edges.astype(np.int64), n - 1)
-
-
-def draw_by_mass(
-    mass: Callable[[slice], NDArray[np.float64]], n: int, m: int, rng: np.random.Generator
-) -> tuple[IntArray, float]:
-    """Draw m row numbers in proportion to a mass, one from each m-th of the total; heavy rows may come repeatedly.
-
-    Parameters
-    ----------
-    mass : callable
-        Gives the mass of a slice of rows, 0 or more.
-    n : int
-        Number of rows.
-    m : int
-        Draws; row i is expected m × mass(i) / total times.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    index : (m,) int64, ascending
-        Empty when there is no mass.
-    total : float
-        The total mass.
-
-    Examples
-    --------
-    >>> masses = np.array([0.0, 3.0, 0.0, 1.0])
-    >>> index, total = draw_by_mass(lambda rows: masses[rows], 4, 4, np.random.default_rng(0))
-    >>> index.tolist(), total
-    ([1, 1, 1, 3], 4.0)
-    """
-    blocks = [slice(first, min(n, first + BLOCK)) for first in range(0, n, BLOCK)]
-    block_mass = np.array([mass(block).sum() for block in blocks])
-    total = float(block_mass.sum())
-    if not total > 0:
-        return np.empty(0, dtype=np.int64), 0.0
-    points = (np.arange(m) + rng.random(m)) * (total / m)
-    ends = np.cumsum(block_mass)
-    # The last block with a mass takes what rounding leaves beyond the total.
-    last = int(np.flatnonzero(block_mass)[-1])
-    block_of = np.minimum(np.searchsorted(ends, points, side="right"), last)
-    drawn = []
-    for number in np.unique(block_of):
-        block = blocks[number]
-        within = mass(block)
-        inside = points[block_of == number] - (ends[number] - block_mass[number])
-        place = np.searchsorted(np.cumsum(within), inside, side="right")
-        drawn.append(block.start + np.minimum(place, np.flatnonzero(within)[-1]))
-    return np.concatenate(drawn).astype(np.int64), total

@@ -1,49 +1,28 @@
-"""From rows to centroids: plain Lloyd, or solve on a sample and certify on everything.
-
-The optimum of a sample of m rows costs only about k/m more on all rows, however many there are. So with many rows the
-search (restarts, swaps) happens on a sample that fits in cache, and a few exact reads of all rows choose the winner
-and polish it.
-
-Half of the sample is drawn evenly; the other half in proportion to the squared distance from a first, rough solution,
-so that a small cluster far from all others is in it. Weights make both halves together an unbiased picture of all
-rows (the lightweight coreset of Bachem, Lucic and Krause, KDD 2018, around k centres instead of one).
-"""
+"""From rows to centroids: plain Lloyd, or solve on a sample and certify on everything."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from engine.clustering.lloyd import Rest, lloyd, mean_variance, next_centroids
-from engine.clustering.rows import Centroids, IntArray, Rows
+from engine.clustering.lloyd import lloyd, mean_variance, next_centroids, residual
+from engine.clustering.rows import Centroids, Rows
 from engine.clustering.rows_array import ArrayRows
 from engine.clustering.rows_blocks import HeldRows
-from engine.clustering.seeding import (
-    TooFewDistinctRowsError,
-    draw_by_mass,
-    draw_evenly,
-    kmeans_plus_plus,
-    random_starts,
-)
+from engine.clustering.sample_solve import Limits, Sampled, evenly, held, solve_on_sample, together
+from engine.clustering.seeding import SEEDINGS, TooFewDistinctRowsError
 from engine.errors import DataError, SettingError
 
 log = logging.getLogger(__name__)
 
 SOLVERS = ("auto", "full", "sample")
-SEEDINGS = {"k-means++": kmeans_plus_plus, "random": random_starts}
 
 FULL_BELOW_ROWS = 100_000
 """``auto`` solves on all rows below this many."""
-
-SAMPLE_TOL = 0.1
-"""The sample is solved to this share of ``tol``: moves are cheap there."""
-
-SAME_BASIN = 0.02
-"""Two starts are in one basin when the squared gaps between their centroids sum to at most this share of the rows'
-variance."""
 
 DISTINCT_UP_TO_ROWS = 20_000
 """Up to this many rows in memory, equal rows are made one row with a weight before solving: it takes milliseconds, and
@@ -68,7 +47,14 @@ class Solution:
     solver : str
         ``full`` or ``sample``.
     stop_reason : str
-        ``fixed point``, ``tolerance``, ``max_iter``, or ``polished`` (the sample solver's reads were used up).
+        ``fixed point``, ``tolerance``, ``max_iter``, ``polished`` (a further read would gain next to nothing),
+        ``max_passes`` or ``max_seconds``.
+    residual : float
+        How far from a fixed point of Lloyd's algorithm, which has 0: the share of the inertia that a move of the
+        centroids to the means of their rows takes off before any row changes its cluster. That of the last move over
+        all rows for ``sample``, of one more move for ``full``.
+    rows_used : int
+        Rows that were searched: all for ``full``, those of the sample otherwise.
     """
 
     centroids: Centroids
@@ -76,29 +62,8 @@ class Solution:
     passes: float
     solver: str
     stop_reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SamplePlan:
-    """How much the sample solver searches. The defaults hold the aim of 1.001 × the best of ten full starts."""
-
-    rough_rows_per_cluster: int = 2048
-    rough_rows_least: int = 65_536
-    rough_starts: int = 64
-    rough_moves: int = 8
-    rough_kept: int = 8
-    rows_per_cluster: int = 8192
-    rows_least: int = 131_072
-    starts: int = 3
-    moves: int = 30
-    finalists: int = 6
-    swap_rounds: int = 3
-    swaps_per_round: int = 6
-    swap_moves: int = 10
-    polish_reads: int = 6
-
-
-PLAN = SamplePlan()
+    residual: float
+    rows_used: int
 
 
 def solve(
@@ -111,6 +76,8 @@ def solve(
     n_init: int | None = None,
     max_iter: int = 300,
     tol: float = 1e-4,
+    max_passes: int | None = None,
+    max_seconds: float | None = None,
 ) -> Solution:
     """Find k centroids of low inertia.
 
@@ -128,11 +95,17 @@ def solve(
     init : {"k-means++", "random"} or sequence of (k, d) arrays
         How starts are drawn, or the starts themselves (then the solver is ``full``).
     n_init : int, optional
-        Starts, of which the best is kept. Default 10 for the full solver. The sample solver makes 64 or more.
+        Starts, of which the best is kept. Default 10 for the full solver. The sample solver makes 4 to 16, the fewer
+        the larger k is, or more when asked.
     max_iter : int
         Most moves of a start.
     tol : float
         A start rests when the squared shift of its centroids is at most ``tol`` × the mean variance of the features.
+    max_passes : int, optional
+        Most reads of all rows by the sample solver, 1 or more; about six by default.
+    max_seconds : float, optional
+        Time after which the sample solver begins nothing new: it may be exceeded by a step that is under way. The
+        result then depends on the machine.
 
     Returns
     -------
@@ -141,7 +114,7 @@ def solve(
     Raises
     ------
     SettingError
-        k below 1, an unknown solver or init, or ``sample`` together with given starts.
+        k below 1, an unknown solver or init, ``sample`` together with given starts, or a limit out of range.
     DataError
         k above the number of different rows.
 
@@ -151,6 +124,97 @@ def solve(
     >>> sorted(solve(rows, 2).centroids[:, 0].tolist())
     [0.5, 9.0]
     """
+    if not isinstance(init, str):
+        _check(rows, k, solver, limits=(max_passes, max_seconds))
+        if solver == "sample":
+            raise SettingError("clustering.solver: 'sample' draws its own starts; with given centroids use 'full'.")
+        return _solve_full(
+            rows, k, np.random.default_rng(seed), init=init, n_init=len(init), max_iter=max_iter, tol=tol
+        )
+    (solution,) = solve_many(
+        rows,
+        [k],
+        seed=seed,
+        solver=solver,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        max_passes=max_passes,
+        max_seconds=max_seconds,
+    )
+    return solution
+
+
+def solve_many(
+    rows: Rows,
+    ks: Sequence[int],
+    *,
+    seed: int = 0,
+    solver: str = "auto",
+    init: str = "k-means++",
+    n_init: int | None = None,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    max_passes: int | None = None,
+    max_seconds: float | None = None,
+) -> list[Solution]:
+    """Solve for several k; the exact reads of the sample solver are shared.
+
+    Each solution is the one that :func:`solve` finds for its k alone, bit for bit, unless time runs out.
+
+    Examples
+    --------
+    >>> rows = ArrayRows([[0.0], [1.0], [8.0], [10.0]])
+    >>> [sorted(found.centroids[:, 0].tolist()) for found in solve_many(rows, [2, 1])]
+    [[0.5, 9.0], [4.75]]
+    """
+    for k in ks:
+        _check(rows, k, solver, limits=(max_passes, max_seconds))
+    if init not in SEEDINGS:
+        raise SettingError.from_unknown("init", init, SEEDINGS)
+    if solver == "auto":
+        solver = "full" if rows.n < FULL_BELOW_ROWS else "sample"
+    if not isinstance(rows, ArrayRows) and rows.n < FULL_BELOW_ROWS:
+        # So few are solved in memory whoever holds them, and the result is that of a matrix.
+        rows = held(rows, np.arange(rows.n), rows.weights)
+    full = {"init": init, "n_init": FULL_STARTS if n_init is None else n_init, "max_iter": max_iter, "tol": tol}
+    if solver == "full":
+        return [_solve_full(rows, k, np.random.default_rng(seed), **full) for k in ks]  # type: ignore[arg-type]
+    until = None if max_seconds is None else time.monotonic() + max_seconds
+    searches = [
+        solve_on_sample(
+            rows,
+            k,
+            np.random.default_rng(seed),
+            draw=SEEDINGS[init],
+            n_init=n_init or 0,
+            limits=Limits(max_iter, tol, max_passes, until),
+        )
+        for k in ks
+    ]
+    return [
+        # The sample may have missed what few different rows there are: ask all of them.
+        _solve_full(rows, k, np.random.default_rng(seed), **full)  # type: ignore[arg-type]
+        if isinstance(found, TooFewDistinctRowsError)
+        else _from_sample(found)
+        for k, found in zip(ks, together(rows, searches), strict=True)
+    ]
+
+
+def _from_sample(found: Sampled) -> Solution:
+    return Solution(
+        centroids=found.centroids,
+        n_iter=found.n_iter,
+        passes=float(found.passes),
+        solver="sample",
+        stop_reason=found.stop_reason,
+        residual=found.residual,
+        rows_used=found.rows_used,
+    )
+
+
+def _check(rows: Rows, k: int, solver: str, *, limits: tuple[int | None, float | None]) -> None:
     if k < 1:
         raise SettingError(f"clustering.k: expected 1 or more clusters; got {k}.")
     if k > rows.n:
@@ -160,26 +224,11 @@ def solve(
         )
     if solver not in SOLVERS:
         raise SettingError.from_unknown("clustering.solver", solver, SOLVERS)
-    if isinstance(init, str) and init not in SEEDINGS:
-        raise SettingError.from_unknown("init", init, SEEDINGS)
-    if not isinstance(init, str) and solver == "sample":
-        raise SettingError("clustering.solver: 'sample' draws its own starts; with given centroids use 'full'.")
-    if solver == "auto":
-        solver = "full" if rows.n < FULL_BELOW_ROWS else "sample"
-    if not isinstance(rows, ArrayRows) and rows.n < FULL_BELOW_ROWS:
-        # So few are solved in memory whoever holds them, and the result is that of a matrix.
-        rows = _held(rows, np.arange(rows.n), rows.weights)
-    rng = np.random.default_rng(seed)
-    if solver == "sample" and isinstance(init, str):
-        try:
-            plan = replace(PLAN, rough_starts=max(PLAN.rough_starts, n_init or 0))
-            return _solve_sample(rows, k, rng, init=init, max_iter=max_iter, tol=tol, plan=plan)
-        except TooFewDistinctRowsError:
-            # The sample may have missed what few different rows there are: ask all of them.
-            log.debug("fewer than %d different rows in the sample; solving on all rows", k)
-    return _solve_full(
-        rows, k, rng, init=init, n_init=FULL_STARTS if n_init is None else n_init, max_iter=max_iter, tol=tol
-    )
+    passes, seconds = limits
+    if passes is not None and passes < 1:
+        raise SettingError(f"max_passes: expected 1 or more reads of all rows, or None; got {passes}.")
+    if seconds is not None and not seconds > 0:
+        raise SettingError(f"max_seconds: expected more than 0, or None; got {seconds}.")
 
 
 def _solve_full(
@@ -199,9 +248,9 @@ def _solve_full(
     if not isinstance(init, str):
         starts = list(init)
     else:
-        held = rows if isinstance(rows, ArrayRows) else _evenly(rows, FULL_BELOW_ROWS, rng)
+        few = rows if isinstance(rows, ArrayRows) else evenly(rows, FULL_BELOW_ROWS, rng)
         try:
-            starts = SEEDINGS[init](held, k, starts=n_init, rng=rng)
+            starts = SEEDINGS[init](few, k, starts=n_init, rng=rng)
         except TooFewDistinctRowsError:
             if not isinstance(rows, HeldRows):
                 raise
@@ -209,188 +258,15 @@ def _solve_full(
             rows = rows.distinct()
             starts = SEEDINGS[init](rows, k, starts=n_init, rng=rng)
     rests = lloyd(rows, starts, max_iter=max_iter, shift_tolerance=tol * mean_variance(rows) if tol > 0 else 0.0)
-    best, reads = rests[0], 0
-    if len(rests) > 1:
-        (best, *_), reads = _ranked(rows, rests), 1
+    stats = rows.step([rest.centroids for rest in rests])
+    winner = min(range(len(rests)), key=lambda number: stats[number].inertia)
+    best = rests[winner]
     return Solution(
         centroids=best.centroids,
         n_iter=best.n_iter,
-        passes=float(max(rest.n_iter for rest in rests) + reads + 2 * (tol > 0)),
+        passes=float(max(rest.n_iter for rest in rests) + 1 + 2 * (tol > 0)),
         solver="full",
         stop_reason=best.stop_reason,
+        residual=residual(best.centroids, next_centroids(rows, best.centroids, stats[winner]), stats[winner]),
+        rows_used=rows.n,
     )
-
-
-def _solve_sample(
-    rows: Rows, k: int, rng: np.random.Generator, *, init: str, max_iter: int, tol: float, plan: SamplePlan
-) -> Solution:
-    draw = SEEDINGS[init]
-    few = _evenly(rows, max(plan.rough_rows_least, plan.rough_rows_per_cluster * k), rng)
-    rough = _thinned(
-        few,
-        draw(few, k, starts=plan.rough_starts, rng=rng),
-        moves=min(plan.rough_moves, max_iter),
-        kept=plan.rough_kept,
-        shift_tolerance=tol * mean_variance(few),
-        same=SAME_BASIN * rows.d * mean_variance(few),
-    )
-    m = min(max(plan.rows_least, plan.rows_per_cluster * k), rows.n)
-    sample = _sample_around(rows, rough[0].centroids, m, rng)
-    asked = tol * mean_variance(sample)
-    tolerance = SAMPLE_TOL * asked
-    # Starts of its own, because the sample may hold a far cluster that the first few rows did not.
-    begun = _searched(
-        sample,
-        [*(rest.centroids for rest in rough), *draw(sample, k, starts=plan.starts, rng=rng)],
-        max_iter=min(plan.moves, max_iter),
-        shift_tolerance=tolerance,
-    )
-    begun = _distinct(begun, SAME_BASIN * rows.d * mean_variance(sample))[: plan.finalists]
-    best, *others = _ranked(sample, _continued(sample, begun, max_iter=max_iter, shift_tolerance=tolerance))
-    best = _swapped(sample, best, rng, max_iter=max_iter, shift_tolerance=tolerance, plan=plan)
-
-    finalists = [best, *others]
-    stats = rows.step([rest.centroids for rest in finalists])
-    winner = min(range(len(finalists)), key=lambda number: stats[number].inertia)
-    rest = finalists[winner]
-    centroids = next_centroids(rows, rest.centroids, stats[winner])
-    polished = lloyd(rows, [centroids], max_iter=plan.polish_reads, shift_tolerance=asked)[0]
-    return Solution(
-        centroids=polished.centroids,
-        n_iter=rest.n_iter + 1 + polished.n_iter,
-        passes=float(2 + polished.n_iter),
-        solver="sample",
-        stop_reason="polished" if polished.stop_reason == "max_iter" else polished.stop_reason,
-    )
-
-
-def _searched(rows: Rows, starts: Sequence[Centroids], *, max_iter: int, shift_tolerance: float) -> list[Rest]:
-    """Move all starts and rank them by inertia, lowest first."""
-    return _ranked(rows, lloyd(rows, starts, max_iter=max_iter, shift_tolerance=shift_tolerance))
-
-
-def _thinned(
-    rows: Rows, starts: Sequence[Centroids], *, moves: int, kept: int, shift_tolerance: float, same: float
-) -> list[Rest]:
-    """Move all starts some way, give up the worse half, and so on until ``kept`` are left; lowest inertia first.
-
-    Successive halving (Jamieson and Talwalkar, AISTATS 2016): where clusters overlap, one start in many finds the best
-    basin, and a start shows early on whether it may.
-    """
-    rests = _searched(rows, starts, max_iter=moves, shift_tolerance=shift_tolerance)
-    while len(rests) > 2 * kept:
-        rests = rests[: max(2 * kept, len(rests) // 2)]
-        rests = _ranked(rows, _continued(rows, rests, max_iter=moves, shift_tolerance=shift_tolerance))
-    return _distinct(rests, same)[:kept]
-
-
-def _distinct(rests: Sequence[Rest], same: float) -> list[Rest]:
-    """Return the first rest of each basin: those whose centroids lie where an earlier one's do say nothing new.
-
-    A sample may rank two basins wrongly. If copies of its favourite crowded out the other, the exact reads of all rows
-    could not set it right.
-    """
-    found: list[Rest] = []
-    for rest in rests:
-        gaps = (
-            np.square(rest.centroids[:, np.newaxis] - other.centroids).sum(axis=2).min(axis=1).sum() for other in found
-        )
-        if all(gap > same for gap in gaps):
-            found.append(rest)
-    return found
-
-
-def _evenly(rows: Rows, m: int, rng: np.random.Generator) -> ArrayRows:
-    """Hold about m rows, each with the same chance, in memory."""
-    index = draw_evenly(rows.n, min(m, rows.n), rng)
-    return _held(rows, index, None if rows.weights is None else rows.weights[index])
-
-
-def _sample_around(rows: Rows, centroids: Centroids, m: int, rng: np.random.Generator) -> ArrayRows:
-    """Draw half of m rows evenly and half by squared distance from the centroids, weighted to stand for all rows."""
-    labels = np.empty(rows.n, dtype=np.int32)
-    distances = np.empty(rows.n, dtype=np.float32)
-    rows.assign(centroids, labels, distances)
-    weights = rows.weights
-
-    def mass(block: slice) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        squared = np.square(distances[block], dtype=np.float64)
-        return squared if weights is None else squared * weights[block]
-
-    half = max(1, m // 2)
-    even = draw_evenly(rows.n, half, rng)
-    far, total = draw_by_mass(mass, rows.n, half, rng)
-    index = np.concatenate([even, far])
-    own = np.ones(len(index)) if weights is None else weights[index]
-    squared = np.square(distances[index], dtype=np.float64) * own
-    # Expected number of draws of each row; its inverse makes every weighted sum over the sample unbiased.
-    expected = half / rows.n + (half * squared / total if total > 0 else 0.0)
-    return _held(rows, index, own / expected)
-
-
-def _held(rows: Rows, index: IntArray, weights: np.ndarray[tuple[int], np.dtype[np.float64]] | None) -> ArrayRows:
-    return ArrayRows(rows.take(index), weights, threads=rows.threads)
-
-
-def _ranked(rows: Rows, rests: Sequence[Rest]) -> list[Rest]:
-    """Rests by inertia, lowest first; earlier starts first where equal. One read."""
-    inertias = [stats.inertia for stats in rows.step([rest.centroids for rest in rests])]
-    return [rests[number] for number in sorted(range(len(rests)), key=lambda number: (inertias[number], number))]
-
-
-def _continued(rows: Rows, rests: Sequence[Rest], *, max_iter: int, shift_tolerance: float) -> list[Rest]:
-    """Move rests on, counting their moves so far."""
-    further = lloyd(rows, [rest.centroids for rest in rests], max_iter=max_iter, shift_tolerance=shift_tolerance)
-    return [
-        Rest(after.centroids, before.n_iter + after.n_iter, after.stop_reason)
-        for before, after in zip(rests, further, strict=True)
-    ]
-
-
-def _swapped(
-    sample: ArrayRows,
-    best: Rest,
-    rng: np.random.Generator,
-    *,
-    max_iter: int,
-    shift_tolerance: float,
-    plan: SamplePlan,
-) -> Rest:
-    """Try to give up a centroid that is hardly missed for one where rows are far away, as long as that helps."""
-    if len(best.centroids) < 2:
-        return best
-    for _ in range(plan.swap_rounds):
-        tried = [best, *(Rest(C, best.n_iter, "swap") for C in _swaps(sample, best.centroids, rng, plan))]
-        moved = _continued(sample, tried, max_iter=min(plan.swap_moves, max_iter), shift_tolerance=shift_tolerance)
-        leader = _ranked(sample, moved)[0]
-        if leader is moved[0]:
-            return leader
-        best = _continued(sample, [leader], max_iter=max_iter, shift_tolerance=shift_tolerance)[0]
-    return best
-
-
-def _swaps(sample: ArrayRows, centroids: Centroids, rng: np.random.Generator, plan: SamplePlan) -> list[Centroids]:
-    """Return copies of the centroids with one of them moved to a row that is far from all.
-
-    The one given up is among those whose merger with its neighbour costs least, by Ward's formula.
-    """
-    labels = np.empty(sample.n, dtype=np.int32)
-    distances = np.empty(sample.n, dtype=np.float64)
-    sample.assign(centroids, labels, distances)
-    own = np.ones(sample.n) if sample.weights is None else sample.weights
-    mass = np.square(distances) * own
-    far, total = draw_by_mass(lambda block: mass[block], sample.n, plan.swaps_per_round, rng)
-    if not total > 0:
-        return []
-    counts = np.bincount(labels, weights=own, minlength=len(centroids))
-    apart = np.square(centroids[:, np.newaxis] - centroids).sum(axis=2)
-    np.fill_diagonal(apart, np.inf)
-    shared = counts[:, np.newaxis] * counts / np.maximum(counts[:, np.newaxis] + counts, 1e-300)
-    cheapest = np.argsort((shared * apart).min(axis=1), kind="stable")
-    seeds = sample.take(far).astype(np.float64)
-    swaps = []
-    for number, seed in enumerate(seeds):
-        swap = centroids.copy()
-        swap[cheapest[number % min(4, len(cheapest))]] = seed
-        swaps.append(swap)
-    return swaps

@@ -11,7 +11,7 @@ from engine.report.numbers import NO_BREAK, NumberFormat
 from engine.report.page import as_json, plotly, templates
 from engine.report.sweep_charts import Pareto, curve_charts, curve_spans, pareto_chart
 from engine.report.sweep_look import Backend, Cell, Row, any_known, backends_of, cells_of, choice_of, label
-from engine.report.sweep_tables import backends_section, board_section
+from engine.report.sweep_tables import backends_section, board_section, parity_section
 from engine.report.sweep_words import MOST_LISTED, SweepWords
 from engine.sweeps.leaderboard import STABLE, TIME_FACTOR
 
@@ -82,6 +82,7 @@ def render_sweep(summary: Mapping[str, Any], language: str) -> str:
         "blocks": _cells_section(summary, blocks, say, to),
         "legend": backends if len(backends) > 1 else [],
         "backends": backends_section(summary, backends, say, to) if len(backends) > 1 else None,
+        "parity": parity_section(summary["parity"], say, to) if summary.get("parity") else None,
         "definitions": _definitions(summary, say, to),
         "notes": [say.of(note) for note in summary["notes"]],
         "sets": _sets(summary, say, to),

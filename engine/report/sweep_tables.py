@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from engine.clustering.parity_words import OTHER_SEGMENTS, SAME_PEOPLE, STOPS
 from engine.clustering.verdict import DOMINANT_SHARE
+from engine.report.look import upper_first
 from engine.report.numbers import MISSING, NumberFormat, known
 from engine.report.sweep_look import Backend, Cell, Row, any_known, figure, is_same, label
 from engine.report.sweep_words import SweepWords
@@ -139,3 +141,59 @@ def backends_section(
         same = all(reached == len(common) for _, reached, _ in scores)
         finding = say("backends_same" if same else "backends_differ", best=best[0].name, quickest=quickest[0].name)
     return {"finding": finding, "help": say("backends_help", n=to.whole(len(common))), "rows": rows}
+
+
+def parity_section(compared: Mapping[str, Any], say: SweepWords, to: NumberFormat) -> dict[str, Any]:
+    """Write the backends on the proposal side by side, and how far each pair puts the same people together.
+
+    Parameters
+    ----------
+    compared
+        Of :meth:`engine.clustering.parity_result.Parity.to_dict`.
+    """
+    lines: Sequence[Mapping[str, Any]] = compared["lines"]
+    finished = [line for line in lines if not line["error"]]
+    pairs = {frozenset((one["a"], one["b"])): one for one in compared["agreements"]}
+
+    def pair(a: str, b: str) -> str:
+        one = pairs.get(frozenset((a, b)))
+        if one is None:
+            return MISSING
+        return say("parity_pair", rand=to.decimal(one["adjusted_rand"], 3), share=to.percent(one["kept_share"]))
+
+    rows = []
+    for line in lines:
+        inertia, own = line["inertia"], line["reported_inertia"]
+        stop = line["stop_reason"]
+        rows.append(
+            {
+                "name": say.of(line["label"]),
+                "error": line["error"],
+                "cells": [
+                    to.decimal(line["seconds"], 3),
+                    to.decimal(line["memory_added_mib"], 1),
+                    to.decimal(line["inertia_ratio"], 5),
+                    to.decimal(own / inertia if own is not None and inertia else None, 5),
+                    to.whole(line["rows_used"]),
+                    to.whole(line["n_iter"]),
+                    say.of(STOPS[stop]) if stop in STOPS else stop or MISSING,
+                ],
+            }
+        )
+    return {
+        "finding": upper_first(say.of(compared["distance"])),
+        "people": say.of(compared["people"]),
+        "help": say(
+            "parity_help",
+            rows=to.whole(compared["rows"]),
+            features=to.whole(compared["features"]),
+            k=compared["k"],
+            seed=compared["seed"],
+        ),
+        "rows": rows,
+        "pairs_help": say("parity_pairs_help", same=to.decimal(SAME_PEOPLE, 2), other=to.decimal(OTHER_SEGMENTS, 2)),
+        "names": [say.of(line["label"]) for line in finished],
+        "pairs": [(say.of(one["label"]), [pair(one["name"], other["name"]) for other in finished]) for one in finished]
+        if len(finished) > 1
+        else [],
+    }

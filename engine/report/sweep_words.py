@@ -181,6 +181,32 @@ TEXTS: Mapping[str, Word] = {
     "seconds_median": Word("Seconds, median", "Segundos, mediana"),
     "seconds_worst": Word("Seconds, slowest", "Segundos, máximo"),
     "backend_failed": Word("Trials failed", "Pruebas fallidas"),
+    # Backends on the proposal
+    "nav_parity": Word("Does the backend matter?", "¿Importa el motor?"),
+    "parity_help": Word(
+        "Each backend on the same {rows} customers and {features} measures, k = {k}, seed {seed}, in a process of its"
+        " own. Inertia is computed by one function for all and divided by the lowest.",
+        "Cada motor con los mismos {rows} clientes y {features} medidas, k = {k}, semilla {seed}, en un proceso propio."
+        " La inercia se calcula con una misma función para todos y se divide entre la más baja.",
+    ),
+    "parity_caption": Word("Time, memory and inertia by backend", "Tiempo, memoria e inercia por motor"),
+    "parity_seconds": Word("Seconds", "Segundos"),
+    "parity_memory": Word("Memory added, MiB", "Memoria de más, MiB"),
+    "parity_own": Word("Its own inertia / ours", "Su inercia / la nuestra"),
+    "parity_rows": Word("Customers trained on", "Clientes para entrenar"),
+    "parity_iterations": Word("Iterations", "Iteraciones"),
+    "parity_stop": Word("Ended because", "Motivo del final"),
+    "parity_pairs": Word("Would the segments be the same people?", "¿Serían las mismas personas?"),
+    "parity_pairs_caption": Word("Agreement of each pair of backends", "Acuerdo de cada par de motores"),
+    "parity_pairs_help": Word(
+        "Adjusted Rand index of each pair (1: the same people together, 0: no more than by chance) and, in brackets,"
+        " the share of customers who stay in their segment when the segments are matched. Above {same} they count as"
+        " the same segments, below {other} as other segments.",
+        "Índice de Rand ajustado de cada par (1: las mismas personas juntas; 0: no más que por azar) y, entre"
+        " paréntesis, la parte de los clientes que siguen en su segmento al emparejar los segmentos. Por encima de"
+        " {same} cuentan como los mismos segmentos; por debajo de {other}, como otros.",
+    ),
+    "parity_pair": Word("{rand} ({share})", "{rand} ({share})"),
     # Figures
     "stability": Word("Stability", "Estabilidad"),
     "balance": Word("Balance", "Equilibrio"),

@@ -327,6 +327,7 @@ NAMES: Mapping[str, Word] = {
     "features": Word("Measures per customer", "Medidas por cliente"),
     "clustering": Word("Clustering", "Agrupamiento"),
     "segments": Word("Describing the segments", "Descripción de los segmentos"),
+    "parity": Word("Comparing the backends", "Comparación de los motores"),
     "report": Word("Writing the report", "Redacción del informe"),
     # How a measure enters the comparison
     "log": Word("logarithm of 1 + value", "logaritmo de 1 + valor"),

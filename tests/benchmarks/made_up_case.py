@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.case import Case, Contestant, Task
+from benchmarks.case import Case, Contestant, Task, Timed
 
 TAKES_MIB = 64
 
@@ -66,6 +66,12 @@ def limits(given: int, task: Task) -> int:
     return given + 2 if kept and len(os.sched_getaffinity(0)) == task.threads else 0
 
 
+def follows_its_seed(given: int, task: Task) -> Timed:
+    if task.solver_seed == 3:
+        raise ValueError("not this one")
+    return Timed(1.0 + task.solver_seed, given + 2 + (task.solver_seed == 1))
+
+
 CASE = Case(
     name="tests.benchmarks.made_up_case",
     title="forty and two",
@@ -82,9 +88,14 @@ CASE = Case(
             (talks, 1),
             (takes_memory_in_a_child, 0),
             (limits, 1),
+            (follows_its_seed, 2),
         )
     }
-    | {"absent": Contestant(right, ("no-such-package",), "absent")},
+    | {
+        "absent": Contestant(right, ("no-such-package",), "absent"),
+        "once": Contestant(right, (), "once", warm=0, solver_seeds=1),
+        "elsewhere": Contestant(right, (), "elsewhere", data=("letters",)),
+    },
     make=make,
     open=open_number,
     judge=judge,

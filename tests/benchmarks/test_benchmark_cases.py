@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from benchmarks.case import CASES, Case, Task, find_case
-from benchmarks.cases import kmeans
 from benchmarks.cases.sales import AS_OF, MEASURES, Shop, Truth, blocks
 from tests.reference.rfm_twin import customer_rows
 
@@ -109,33 +108,6 @@ def test_sales_have_the_shape_that_is_claimed() -> None:
     assert 0.35 < per_customer[:200].sum() / 30_000 < 0.65
     again = [block.customer for _, block in blocks(shop)]
     assert np.array_equal(customer, np.concatenate(again))
-
-
-@pytest.mark.parametrize("contestant", ["native", "faiss_10", "subsample_20k"])
-def test_clusterers_return_centroids_and_their_labels(contestant: str, tmp_path: Path) -> None:
-    case = kmeans.CASE
-    need(case, contestant)
-    todo = task(case, contestant, tmp_path / "rows", "blobs", seed=1)
-    case.make(todo)
-    rows = case.open(todo)
-    facts, fault = case.judge(rows, case.contestants[contestant].call(rows, todo), todo)
-    assert fault is None
-    assert facts["inertia"] < 2 * 8 * len(rows)
-
-
-def test_wrong_labels_and_centroids_are_found() -> None:
-    rng = np.random.default_rng(0)
-    centroids = rng.normal(size=(kmeans.K, kmeans.FEATURES)) * 20
-    labels = np.arange(500) % kmeans.K
-    rows = (centroids[labels] + rng.normal(size=(500, kmeans.FEATURES))).astype(np.float32)
-    todo = Task("kmeans", "native", "XS", "blobs", 0, 1, 1024, "", "")
-    facts, fault = kmeans.judge(rows, (centroids, labels), todo)
-    assert fault is None
-    assert facts["clusters"] == kmeans.K
-    assert "nearest" in str(kmeans.judge(rows, (centroids, np.roll(labels, 1)), todo)[1])
-    assert "labels from 0" in str(kmeans.judge(rows, (centroids, labels[:-1]), todo)[1])
-    assert "finite" in str(kmeans.judge(rows, (np.full_like(centroids, np.nan), labels), todo)[1])
-    assert "finite" in str(kmeans.judge(rows, (centroids[:-1], labels), todo)[1])
 
 
 @pytest.mark.parametrize("name", CASES)

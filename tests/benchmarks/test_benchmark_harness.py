@@ -98,6 +98,41 @@ def test_rows_that_are_there_are_not_measured_again(tmp_path: Path) -> None:
     assert len(run(dirty, lambda line: None, commit=other)) == 1
 
 
+def test_one_process_runs_many_solver_seeds_and_judges_each(tmp_path: Path) -> None:
+    plan = Plan(
+        CASE,
+        contestants=["follows_its_seed", "once", "elsewhere"],
+        repeats=1,
+        solver_seeds=5,
+        threads=1,
+        out=tmp_path / "rows.jsonl",
+    )
+    rows = run(plan, lambda line: None, commit=CLEAN)
+    own = [row for row in rows if row["contestant"] == "follows_its_seed"]
+    assert [row["solver_seed"] for row in own] == [0, 1, 2, 3]
+    # Its own seconds count; the cold call is the first of the process and of no other seed.
+    assert [row["cold_seconds"] for row in own] == [1.0, None, None, None]
+    assert [row["warm_seconds"] for row in own] == [[1.0], [2.0], [3.0], []]
+    # A wrong answer is a row and the next seed comes; a contestant that raises is done with.
+    assert [row["ok"] for row in own] == [True, False, True, False]
+    assert own[1]["error"] == "wrong answer: 43, expected 42"
+    assert own[3]["error"] == "ValueError: not this one"
+    assert {row["seed"] for row in own} == {0}
+    # One is meant for a single seed, one for other data.
+    assert [row["solver_seed"] for row in rows if row["contestant"] == "once"] == [0]
+    assert not any(row["contestant"] == "elsewhere" for row in rows)
+    # What the file has is not measured again; what it lacks is.
+    assert [row["solver_seed"] for row in run(plan, lambda line: None, commit=CLEAN)] == [4]
+
+
+def test_seeds_for_which_there_is_no_time_have_no_row(tmp_path: Path) -> None:
+    settings = {"repeats": 1, "solver_seeds": 1000, "threads": 1, "limit_s": 0.02}
+    plan = Plan(CASE, contestants=["right"], out=tmp_path / "rows.jsonl", **settings)
+    rows = run(plan, lambda line: None, commit=CLEAN)
+    assert 1 <= len(rows) < 1000
+    assert [row["solver_seed"] for row in rows] == list(range(len(rows)))
+
+
 def test_data_are_kept_where_asked_and_the_order_rotates(tmp_path: Path) -> None:
     lines: list[str] = []
     plan = Plan(
@@ -124,6 +159,7 @@ def _fields(plan: Plan) -> dict:
         ({"contestants": ["nativ"]}, "did you mean 'native'"),
         ({"data": ["blob"]}, "did you mean 'blobs'"),
         ({"repeats": 0}, "repeats: expected a whole number, 1 or more; got 0"),
+        ({"solver_seeds": 0}, "solver_seeds: expected a whole number, 1 or more; got 0"),
         ({"threads": 10_000}, "threads: expected at most"),
         ({"memory_gib": 0.0}, "memory_gib: expected a number above 0; got 0"),
     ],

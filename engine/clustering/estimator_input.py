@@ -1,0 +1,160 @@
+"""The door of the estimator: whatever holds a table of numbers becomes rows in memory, checked once.
+
+NumPy arrays of float32 or float64 are taken as they lie, by rows or by columns; so are Polars frames and Arrow tables
+whose columns are stored together. Anything else is copied once, and nothing is ever written to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from engine.clustering.near_zero import MemoryRows
+from engine.clustering.rows_array import ArrayRows
+from engine.clustering.rows_sparse import SparseRows
+from engine.errors import DataError
+
+
+def rows_to_cluster(estimator: BaseEstimator, X: Any, sample_weight: Any = None, *, reset: bool) -> MemoryRows:
+    """Check what was passed against scikit-learn's rules, and hold it as rows.
+
+    A sparse matrix stays sparse, unless that takes more memory than the dense one.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Gets ``n_features_in_`` and ``feature_names_in_``, or is asked for them.
+    X : array-like, sparse matrix, frame or Dask collection, (n_samples, n_features)
+        Dask collections are computed into memory block by block.
+    sample_weight : (n_samples,) array-like, optional
+        How often each row counts.
+    reset : bool
+        True when fitting: number and names of features are then taken from X, otherwise compared with it.
+
+    Returns
+    -------
+    ArrayRows or SparseRows
+
+    Raises
+    ------
+    DataError
+        No rows, one dimension, other features than at fit, text, NaN or infinity (columns and counts are named), or
+        impossible weights.
+    TypeError
+        Values that are neither numbers nor text.
+
+    Examples
+    --------
+    >>> rows = rows_to_cluster(BaseEstimator(), [[1, 2], [3, 4], [5, 6]], reset=True)
+    >>> rows.n, rows.d, str(rows.matrix.dtype)
+    (3, 2, 'float64')
+    """
+    from scipy.sparse import issparse
+
+    table = _in_memory(X)
+    try:
+        # Our rows look for NaN and infinity themselves, and name the columns.
+        matrix = validate_data(
+            estimator,
+            table,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+        )
+        weights = None if sample_weight is None else _weights(sample_weight, matrix)
+    except ValueError as error:
+        raise DataError(_with_columns(str(error), table)) from error
+    named = getattr(estimator, "feature_names_in_", None)
+    names = None if named is None else [str(name) for name in named]
+    if not issparse(matrix):
+        return ArrayRows(matrix, weights, names=names)
+    if _bytes_if_dense(matrix) <= matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes:
+        return ArrayRows(matrix.toarray(), weights, names=names)
+    return SparseRows(matrix, weights, names=names)
+
+
+def _in_memory(X: Any) -> Any:
+    """Return what scikit-learn understands, with the column names if there are any."""
+    if hasattr(X, "__dask_graph__"):
+        return _computed(X)
+    kind = f"{type(X).__module__.partition('.')[0]}.{type(X).__name__}"
+    if kind == "polars.LazyFrame":
+        raise DataError("X: expected a table in memory; got a Polars LazyFrame. Call its collect() first.")
+    if kind in ("pyarrow.Table", "pyarrow.RecordBatch"):
+        import polars as pl
+
+        return _numeric(pl.from_arrow(X))
+    return _numeric(X) if kind == "polars.DataFrame" else X
+
+
+def _numeric(frame: Any) -> Any:
+    """Return a frame whose columns NumPy can hold; missing values become NaN, which is refused later by name."""
+    import polars as pl
+
+    wrong = [f"{name} ({kind})" for name, kind in frame.schema.items() if not (kind.is_numeric() or kind == pl.Boolean)]
+    if wrong:
+        raise DataError(
+            f"X: expected columns of numbers; got {', '.join(wrong)}. Drop these columns, or encode them as numbers."
+        )
+    return frame.with_columns(pl.selectors.decimal().cast(pl.Float64))
+
+
+def _computed(X: Any) -> Any:
+    """Compute a Dask array or frame block by block: one block is held beside the result at a time.
+
+    Where Dask does not know how long the blocks are, all of them are held beside it for a moment.
+    """
+    if hasattr(X, "partitions") and hasattr(X, "columns"):
+        import pandas as pd
+
+        return pd.concat([X.partitions[number].compute() for number in range(X.npartitions)])
+    if not hasattr(X, "blocks") or X.ndim != 2:
+        return X.compute()
+    whole = X.rechunk({1: -1}) if X.numblocks[1] > 1 else X
+    blocks = (whole.blocks[number].compute() for number in range(whole.numblocks[0]))
+    if np.isnan(whole.shape[0]):
+        return np.concatenate(list(blocks))
+    matrix = np.empty(whole.shape, dtype=whole.dtype)
+    first = 0
+    for block in blocks:
+        matrix[first : first + len(block)] = block
+        first += len(block)
+    return matrix
+
+
+def _weights(sample_weight: Any, matrix: Any) -> NDArray[np.float64]:
+    weights: NDArray[np.float64] = _check_sample_weight(
+        sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
+    )
+    return weights
+
+
+def _bytes_if_dense(matrix: Any) -> int:
+    return int(matrix.shape[0]) * int(matrix.shape[1]) * int(matrix.dtype.itemsize)
+
+
+def _with_columns(message: str, table: Any) -> str:
+    """Add to the message which columns hold text, if that is what is wrong."""
+    if "could not convert string to float" not in message:
+        return message
+    names = getattr(table, "columns", None)
+    values = np.asarray(table, dtype=object)
+    told = [
+        f"{names[column] if names is not None else f'column {column}'} ({text[0]!r})"
+        for column in range(values.shape[1])
+        if (text := [value for value in values[:, column] if isinstance(value, str) and not _is_number(value)])
+    ]
+    return f"X: expected numbers; got text in {', '.join(told)}. Drop these columns, or encode them as numbers."
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,317 @@
+"""Rows in files, larger than memory: each read of them holds two blocks at a time.
+
+While one block is worked on, the next one is read. Memory is that of two blocks, however many rows there are; what is
+asked of all rows at once, such as their labels, is the caller's to hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.clustering.matrix_files import MatrixFile, NpyFile, ParquetFiles
+from engine.clustering.rows import Centroids, FloatMatrix, IntArray
+from engine.clustering.rows_array import ArrayRows
+from engine.clustering.rows_blocks import HeldRows
+from engine.compute import T
+from engine.errors import DataError, SettingError
+
+BLOCK_BYTES = 64 * 2**20
+"""Most memory of a block, counted in float64, up to 1024 features."""
+
+MOST_ROWS = 2**20
+"""Most rows of a block."""
+
+WHOLE_ROWS = 8192
+"""A block is a multiple of this many rows: the kernels' own partial sums then never end early."""
+
+STRETCH_BYTES = 4 * 2**20
+"""Rows that lie together are fetched in stretches of this size."""
+
+
+def rows_of_block(d: int) -> int:
+    """Return how many rows of d features make a block.
+
+    Results depend on it through the order of their sums, so it follows from d alone: never from the machine, the
+    precision or the number of rows.
+
+    Examples
+    --------
+    >>> rows_of_block(8), rows_of_block(24), rows_of_block(5000)
+    (1048576, 344064, 8192)
+    """
+    return max(WHOLE_ROWS, min(MOST_ROWS, BLOCK_BYTES // (8 * d) // WHOLE_ROWS * WHOLE_ROWS))
+
+
+class FileRows(HeldRows):
+    """Rows in a ``.npy`` file or in Parquet, of which two blocks at a time are in memory.
+
+    Equal to :class:`~engine.clustering.rows_blocks.BlockRows` of the same edges, bit for bit, on any number of
+    threads. Every row counts once. Between two reads no file is open and no thread runs.
+
+    A file may not change while its rows are used: that is looked for at each read, and raises.
+
+    Parameters
+    ----------
+    file : MatrixFile
+        What :meth:`npy` and :meth:`parquet` open.
+    threads : int, optional
+        Threads to use for the work, 1 or more; one per core by default. One more reads. Results do not depend on it.
+    block_rows : int, optional
+        Rows of a block, 1 or more; the last block may have fewer. Default: :func:`rows_of_block`.
+
+    Raises
+    ------
+    SettingError
+        Fewer than one thread, or than one row in a block.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/rows.npy", np.array([[0.0, 0.0], [0.0, 2.0], [9.0, 0.0]]))
+    ...     with FileRows.npy(f"{folder}/rows.npy", block_rows=2) as rows:
+    ...         stats, = rows.step([np.array([[0.0, 1.0], [8.0, 0.0]])])
+    >>> rows.n, rows.edges, stats.counts.tolist(), stats.inertia
+    (3, [0, 2, 3], [2.0, 1.0], 3.0)
+    """
+
+    def __init__(self, file: MatrixFile, threads: int | None = None, block_rows: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise SettingError(f"threads: expected 1 or more, or None for all cores; got {threads}.")
+        if block_rows is not None and block_rows < 1:
+            raise SettingError(f"block_rows: expected 1 or more, or None for the default; got {block_rows}.")
+        d = len(file.names)
+        edges = [*range(0, file.n, block_rows or rows_of_block(d)), file.n]
+        self._file = FileHeld(file, edges, threads)
+        super().__init__(self._file, edges, d, file.dtype, threads)
+
+    @classmethod
+    def npy(cls, path: str | Path, *, threads: int | None = None, block_rows: int | None = None) -> Self:
+        """Open a matrix that ``numpy.save`` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            float32 or float64, (n, d), in C or Fortran order.
+        threads, block_rows : int, optional
+            See the class.
+
+        Raises
+        ------
+        SourceNotFoundError
+            There is no such file.
+        DataError
+            It is damaged or cut short, or holds something else; NaN or infinity raises at the first read.
+        """
+        return cls(NpyFile(path), threads, block_rows)
+
+    @classmethod
+    def parquet(
+        cls,
+        paths: str | Path | Sequence[str | Path],
+        columns: Sequence[str] | None = None,
+        *,
+        dtype: Any = np.float32,
+        threads: int | None = None,
+        block_rows: int | None = None,
+    ) -> Self:
+        """Open numeric columns of Parquet files.
+
+        Besides the two blocks memory holds the row groups that a block touches, so files should have row groups of
+        about a million rows or fewer, as most writers make them.
+
+        Parameters
+        ----------
+        paths : str, Path or sequence of them
+            One file, several in their order, or a folder, whose ``.parquet`` files are taken by name.
+        columns : sequence of str, optional
+            Features in their order. Default: all columns, if all are numeric.
+        dtype : {float32, float64}
+            To which every number is cast.
+        threads, block_rows : int, optional
+            See the class.
+
+        Raises
+        ------
+        SourceNotFoundError
+            There is no such file, or none in the folder.
+        ColumnsMissingError
+            A file lacks a column.
+        DataError
+            A file is damaged, a column is not numeric, no file has a row, or the folder is a Delta table; null, NaN
+            or infinity raises at the first read.
+        SettingError
+            No column, or one twice, or another dtype.
+
+        Examples
+        --------
+        >>> import polars, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     frame = polars.DataFrame({"customer": ["a", "b"], "orders": [3, 1], "spend": [9.5, 2.0]})
+        ...     frame.write_parquet(f"{folder}/customers.parquet")
+        ...     FileRows.parquet(folder, ["spend", "orders"]).take(np.array([1])).tolist()
+        [[2.0, 1.0]]
+        """
+        return cls(ParquetFiles(paths, columns, dtype), threads, block_rows)
+
+    def take(self, index: IntArray) -> FloatMatrix:
+        """Return the rows with these numbers, (m, d), as a copy, reading little more than these.
+
+        Raises
+        ------
+        IndexError
+            A number below 0, or n or above.
+        DataError
+            NaN, infinity or null in these rows; the file has changed.
+        """
+        rows, places = np.unique(np.asarray(index, dtype=np.int64), return_inverse=True)
+        if len(rows) and not 0 <= rows[0] <= rows[-1] < self.n:
+            raise IndexError(f"rows 0 to {self.n - 1} are there; got {rows[0]} to {rows[-1]}")
+        return self._file.rows(rows)[places]
+
+    def assign(
+        self,
+        centroids: Centroids,
+        labels_out: NDArray[np.int32],
+        distances_out: NDArray[np.floating[Any]] | None = None,
+    ) -> float:
+        """Write each row's nearest centroid and its Euclidean distance; see :meth:`ArrayRows.assign`.
+
+        What is given to be written to may be a map of a file, where labels are too many for memory as well.
+        """
+        out = [
+            (labels_out[first:last], None if distances_out is None else distances_out[first:last])
+            for first, last in pairwise(self.edges)
+        ]
+        inertia = 0.0
+        for part in self._held.each(_assign_into, centroids, own=out):
+            inertia += part
+        return inertia
+
+    def close(self) -> None:
+        """Refuse further reads. Nothing else needs to end, as nothing stays open between reads."""
+        self._file.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class FileHeld:
+    """Blocks of a file, each read when it is its turn.
+
+    Parameters
+    ----------
+    file : MatrixFile
+    edges : sequence of int
+        Block i has the rows ``edges[i]`` to ``edges[i + 1]``.
+    threads : int, optional
+        Threads that work on a block.
+
+    Attributes
+    ----------
+    closed : bool
+        Whether reading is refused.
+    """
+
+    def __init__(self, file: MatrixFile, edges: Sequence[int], threads: int | None) -> None:
+        self._from = file
+        self._edges = edges
+        self._threads = threads
+        self.closed = False
+
+    def each(self, function: Callable[..., T], *args: Any, own: Sequence[Any] | None = None) -> list[T]:
+        """Return ``function(part, *args)`` for each part in order; with ``own``, ``function(part, own[i], *args)``.
+
+        A part is an :class:`~engine.clustering.rows_array.ArrayRows` that lives until ``function`` returns: its
+        memory is used again, so that nothing in a result may be a view of it.
+        """
+        self._check_open()
+        blocks = list(pairwise(self._edges))
+        most = max(last - first for first, last in blocks)
+        buffers = [self._buffer(most) for _ in blocks[:2]]
+        results = []
+        with self._from.opened() as read, ThreadPoolExecutor(1, "read rows") as reader:
+
+            def fetch(number: int) -> FloatMatrix:
+                first, last = blocks[number]
+                block = self._matrix(buffers[number % 2], last - first)
+                read(first, last, block)
+                return block
+
+            following = reader.submit(fetch, 0)
+            for number, (first, last) in enumerate(blocks):
+                block = following.result()
+                if number + 1 < len(blocks):
+                    following = reader.submit(fetch, number + 1)
+                part = self._checked(block, range(first, last))
+                results.append(function(part, *args) if own is None else function(part, own[number], *args))
+        return results
+
+    def rows(self, rows: IntArray) -> FloatMatrix:
+        """Return the rows with these numbers, which ascend, each once, (m, d)."""
+        self._check_open()
+        taken = np.empty((len(rows), len(self._from.names)), self._from.dtype)
+        if not len(rows):
+            return taken
+        most = max(1, STRETCH_BYTES // taken[0].nbytes)
+        if self._from.near >= self._from.n:
+            most = max(most, int(np.diff(self._edges).max()))
+        apart = (np.diff(rows) > self._from.near) | (np.diff(rows // most) > 0)
+        starts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(rows)]
+        buffer = self._buffer(min(most, int(rows[-1] - rows[0]) + 1))
+        with self._from.opened() as read:
+            for start, end in pairwise(starts):
+                first, last = int(rows[start]), int(rows[end - 1]) + 1
+                stretch = self._matrix(buffer, last - first)
+                read(first, last, stretch)
+                taken[start:end] = stretch[rows[start:end] - first]
+        return self._checked(taken, rows).matrix
+
+    def _buffer(self, rows: int) -> FloatMatrix:
+        return np.empty(rows * len(self._from.names), self._from.dtype)
+
+    def _matrix(self, buffer: FloatMatrix, rows: int) -> FloatMatrix:
+        """Return the beginning of a buffer as a matrix in the order of the file."""
+        d = len(self._from.names)
+        values = buffer[: rows * d]
+        return values.reshape(rows, d) if self._from.by_rows else values.reshape(d, rows).T
+
+    def _checked(self, matrix: FloatMatrix, rows: range | IntArray) -> ArrayRows:
+        """Return rows of the file with these numbers as rows to work on, or name the file where they are unfit."""
+        try:
+            return ArrayRows(matrix, threads=self._threads)
+        except DataError as error:
+            bad = ~np.isfinite(matrix)
+            if not bad.any():
+                raise
+            first = int(rows[int(bad.any(axis=1).argmax())])
+            told = ", ".join(
+                f"{self._from.names[column]} ({bad[:, column].sum()})" for column in np.flatnonzero(bad.any(axis=0))
+            )
+            raise DataError(
+                f"{self._from.place(first)}: expected finite {matrix.dtype} numbers; NaN or infinity in {told} of "
+                f"{len(matrix)} rows that were read. Fill or drop these values before clustering."
+            ) from error
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise DataError(f"{self._from.place(0)}: these rows were closed. Open the file again to read them.")
+
+
+def _assign_into(
+    rows: ArrayRows,
+    out: tuple[NDArray[np.int32], NDArray[np.floating[Any]] | None],
+    centroids: Centroids,
+) -> float:
+    labels, distances = out
+    return rows.assign(centroids, labels, distances)

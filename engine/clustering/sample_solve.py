@@ -1,0 +1,339 @@
+"""Solve on a sample, certify on everything.
+
+The optimum of a sample of m rows costs only about k/m more on all rows, however many there are. So the search happens
+on rows that fit in the cache, and a few exact reads of all rows choose the winner and polish it.
+
+It begins with a few rows drawn evenly. Where the search agrees with itself there and comes to rest at once, groups
+are apart, and one exact read moves every centroid to the mean of its group. That read also says whether the few rows
+were a fair picture: a small cluster far from all others, of which they held nothing, shows as squared distances that
+they cannot explain. Otherwise, and where groups overlap, a larger sample is drawn in one read: half evenly, half in
+proportion to the squared distance from the first solution, with weights that make it an unbiased picture of all rows
+(the lightweight coreset of Bachem, Lucic and Krause, KDD 2018, around k centres instead of one). The search goes on
+there, and its best solutions are measured together on all rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.clustering.lloyd import Rest, lloyd, mean_variance, next_centroids, residual
+from engine.clustering.rows import Centroids, IntArray, Rows, Stats
+from engine.clustering.rows_array import ArrayRows
+from engine.clustering.search import SAME_BASIN, Effort, agree, breathed, continued, distinct, inertias, ranked
+from engine.clustering.seeding import TooFewDistinctRowsError, draw_evenly
+
+log = logging.getLogger(__name__)
+
+Draw = Callable[..., list[Centroids]]
+
+SAMPLE_TOL = 0.1
+"""The sample is solved to this share of ``tol``: moves are cheap there."""
+
+AT_ONCE = 2
+"""Moves after breathing in which a search comes to rest where groups are apart; where they overlap it takes tens."""
+
+STANDARD_ERRORS = 5.0
+"""How far the mean squared distance of a cluster may lie above that of the few rows before they are no fair picture."""
+
+UNEXPLAINED = 1e-3
+"""Share of the inertia that may be unexplained by the few rows."""
+
+POLISHED = 1e-5
+"""When a move over all rows takes off less than this share of the inertia, another one is not worth its read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many rows and starts are searched; the defaults hold the aim of 1.001 × the best that is known.
+
+    Attributes
+    ----------
+    few_rows, few_rows_per_cluster : int
+        The first sample has the larger of the two.
+    starts, starts_for_centroids : int
+        At most so many starts there, and for larger k so many centroids in all; never fewer than ``starts_least``.
+    rows, rows_per_cluster : int
+        The same for the larger sample.
+    fresh, fresh_for_centroids : int
+        Starts of its own there, because it may hold a far cluster that the few rows did not.
+    moves : int
+        Moves of every start there.
+    kept, kept_moves : int
+        Solutions there that go on, and how far.
+    finalists : int
+        Solutions that are measured on all rows.
+    polish_reads : int
+        Further reads.
+    """
+
+    few_rows: int = 16_384
+    few_rows_per_cluster: int = 2048
+    starts: int = 16
+    starts_for_centroids: int = 160
+    starts_least: int = 4
+    rows: int = 131_072
+    rows_per_cluster: int = 4096
+    fresh: int = 10
+    fresh_for_centroids: int = 100
+    fresh_least: int = 2
+    moves: int = 12
+    kept: int = 4
+    kept_moves: int = 50
+    finalists: int = 3
+    polish_reads: int = 3
+
+    def few(self, k: int) -> int:
+        """Return the rows of the first sample."""
+        return max(self.few_rows, self.few_rows_per_cluster * k)
+
+    def first_starts(self, k: int) -> int:
+        """Return the starts on the first sample."""
+        return max(self.starts_least, min(self.starts, self.starts_for_centroids // k))
+
+    def more(self, k: int) -> int:
+        """Return the rows of the larger sample."""
+        return max(self.rows, self.rows_per_cluster * k)
+
+    def fresh_starts(self, k: int) -> int:
+        """Return the starts on the larger sample."""
+        return max(self.fresh_least, min(self.fresh, self.fresh_for_centroids // k))
+
+    def effort(self, k: int) -> Effort:
+        """Return how the first search breathes."""
+        return Effort(width=max(3, min(24, k // 4)))
+
+
+PLAN = Plan()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to stop: most moves of a start, tolerance in mean variances, reads of all rows, a time of the clock."""
+
+    max_iter: int
+    tol: float
+    max_passes: int | None = None
+    until: float | None = None
+
+    def stop(self, passes: int) -> str:
+        """Return the limit that forbids another read, or nothing."""
+        if self.max_passes is not None and passes >= self.max_passes:
+            return "max_passes"
+        return "max_seconds" if self.late() else ""
+
+    def late(self) -> bool:
+        """Say whether time is up."""
+        return self.until is not None and time.monotonic() > self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What a search on a sample found; see :class:`engine.clustering.solve.Solution`."""
+
+    centroids: Centroids
+    n_iter: int
+    passes: int
+    stop_reason: str
+    residual: float
+    rows_used: int
+
+
+Search = Generator[list[Centroids], list[Stats], Sampled]
+"""Yields centroids to be measured on all rows, is sent the measures, and returns what it found."""
+
+
+def together(rows: Rows, searches: Sequence[Search]) -> list[Sampled | TooFewDistinctRowsError]:
+    """Run searches side by side, so that one read of the rows measures the centroids of all.
+
+    A search that finds too few different rows returns that error.
+    """
+    found: dict[int, Sampled | TooFewDistinctRowsError] = {}
+    asked: dict[int, list[Centroids]] = {}
+
+    def resume(number: int, told: list[Stats] | None) -> None:
+        try:
+            search = searches[number]
+            asked[number] = next(search) if told is None else search.send(told)
+        except StopIteration as end:
+            found[number] = end.value
+        except TooFewDistinctRowsError as error:
+            found[number] = error
+
+    for number in range(len(searches)):
+        resume(number, None)
+    while asked:
+        waiting, asked = asked, {}
+        told = iter(rows.step([model for models in waiting.values() for model in models]))
+        for number, models in waiting.items():
+            resume(number, [next(told) for _ in models])
+    return [found[number] for number in range(len(searches))]
+
+
+def solve_on_sample(
+    rows: Rows, k: int, rng: np.random.Generator, *, draw: Draw, n_init: int, limits: Limits, plan: Plan = PLAN
+) -> Search:
+    """Find k centroids; see the module.
+
+    Parameters
+    ----------
+    rows : Rows
+    k : int
+    rng : numpy.random.Generator
+    draw : callable
+        One of :data:`engine.clustering.seeding.SEEDINGS`.
+    n_init : int
+        Starts at least.
+    limits : Limits
+    plan : Plan
+
+    Raises
+    ------
+    TooFewDistinctRowsError
+        A sample holds fewer than k different rows.
+    """
+    few = evenly(rows, plan.few(k), rng)
+    scale = _Scale.of(few, limits)
+    begun = lloyd(
+        few,
+        draw(few, k, starts=max(n_init, plan.first_starts(k)), rng=rng),
+        max_iter=min(plan.moves, limits.max_iter),
+        shift_tolerance=scale.tolerance,
+    )
+    best, at_rest = _bettered(few, ranked(few, begun)[: plan.kept], plan.effort(k), scale, limits, rng)
+    used, passes = few.n, 0
+    stats: Stats | None = None
+    if at_rest:
+        (stats,) = yield [best[0].centroids]
+        passes = 1
+        best = best[:1]
+    if (stats is None or not _explained(few, best[0].centroids, stats)) and not limits.stop(passes + 1):
+        stats = None
+        whole = rows.n <= 2 * plan.more(k)
+        sample = held(rows, np.arange(rows.n), rows.weights) if whole else _drawn(rows, few, best[0], plan.more(k), rng)
+        passes += not whole
+        used = sample.n
+        best = _searched_on(sample, k, best, draw, scale, limits, plan, rng)
+    if stats is None:
+        measured = yield [rest.centroids for rest in best]
+        passes += 1
+        winner = min(range(len(best)), key=lambda number: measured[number].inertia)
+        rest, stats = best[winner], measured[winner]
+    else:
+        rest = best[0]
+    centroids, n_iter = rest.centroids, rest.n_iter
+    for reads in range(1 + plan.polish_reads):
+        if reads:
+            (stats,) = yield [centroids]
+            passes += 1
+        moved = next_centroids(rows, centroids, stats)
+        left, shift = residual(centroids, moved, stats), float(np.square(moved - centroids).sum())
+        centroids, n_iter = moved, n_iter + 1
+        if shift <= scale.asked:
+            reason = "tolerance" if shift > 0 else "fixed point"
+            break
+        if left <= POLISHED or (at_rest and used == few.n):
+            reason = "polished"
+            break
+        reason = limits.stop(passes) or "polished"
+        if reason != "polished":
+            break
+    return Sampled(centroids, n_iter, passes, reason, left, used)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Tolerances in squared units of the rows: asked for, on a sample, and between solutions of one basin."""
+
+    asked: float
+    tolerance: float
+    same: float
+
+    @classmethod
+    def of(cls, few: ArrayRows, limits: Limits) -> _Scale:
+        variance = mean_variance(few)
+        return cls(limits.tol * variance, SAMPLE_TOL * limits.tol * variance, SAME_BASIN * few.d * variance)
+
+
+def _bettered(
+    few: ArrayRows, begun: list[Rest], effort: Effort, scale: _Scale, limits: Limits, rng: np.random.Generator
+) -> tuple[list[Rest], bool]:
+    """Let the best solutions breathe and rest; say whether all of them agree and rested at once."""
+    k = len(begun[0].centroids)
+    options = {"max_iter": limits.max_iter, "shift_tolerance": scale.tolerance}
+    kept = breathed(few, begun, effort, rng=rng, **options) if k > 1 else begun  # type: ignore[arg-type]
+    ended = continued(few, kept, max_iter=min(effort.final_moves, limits.max_iter), shift_tolerance=scale.tolerance)
+    moves = max(after.n_iter - before.n_iter for before, after in zip(kept, ended, strict=True))
+    ended = ranked(few, ended)
+    found = distinct(ended, scale.same)
+    return found, len(found) == 1 and moves <= AT_ONCE and agree(inertias(few, ended))
+
+
+def _explained(few: ArrayRows, centroids: Centroids, stats: Stats) -> bool:
+    """Say whether squared distances over all rows are what those of the few rows let one expect.
+
+    Each cluster may have a mean squared distance some standard errors above that of its few rows; what lies beyond
+    may not make up more than a small share of the inertia.
+    """
+    labels, distances = np.empty(few.n, dtype=np.int32), np.empty(few.n)
+    few.assign(centroids, labels, distances)
+    weights = np.ones(few.n) if few.weights is None else few.weights
+    k = len(centroids)
+    squared = np.square(distances)
+    total, square_total = (np.bincount(labels, weights**power, k) for power in (1, 2))
+    mean = np.bincount(labels, weights * squared, k) / np.maximum(total, 1e-300)
+    error = np.sqrt(np.bincount(labels, np.square(weights * (squared - mean[labels])), k)) / np.maximum(total, 1e-300)
+    surplus = stats.sse - stats.counts * (mean + STANDARD_ERRORS * error)
+    return float(surplus[square_total > 0].clip(min=0.0).sum()) <= UNEXPLAINED * stats.inertia
+
+
+def _searched_on(
+    sample: ArrayRows,
+    k: int,
+    known: Sequence[Rest],
+    draw: Draw,
+    scale: _Scale,
+    limits: Limits,
+    plan: Plan,
+    rng: np.random.Generator,
+) -> list[Rest]:
+    """Continue what is known on a larger sample, beside starts of its own; return the finalists, best first."""
+    starts = [*(rest.centroids for rest in known), *draw(sample, k, starts=plan.fresh_starts(k), rng=rng)]
+    moves = min(plan.moves, limits.max_iter)
+    moved = lloyd(sample, starts, max_iter=moves, shift_tolerance=scale.tolerance)
+    kept = distinct(ranked(sample, moved), scale.same)[: plan.kept]
+    if not limits.late():
+        kept = continued(sample, kept, max_iter=min(plan.kept_moves, limits.max_iter), shift_tolerance=scale.tolerance)
+    return ranked(sample, kept)[: plan.finalists]
+
+
+def evenly(rows: Rows, m: int, rng: np.random.Generator) -> ArrayRows:
+    """Hold about m rows, each with the same chance, in memory."""
+    index = draw_evenly(rows.n, min(m, rows.n), rng)
+    return held(rows, index, None if rows.weights is None else rows.weights[index])
+
+
+def held(rows: Rows, index: IntArray, weights: NDArray[np.float64] | None) -> ArrayRows:
+    """Hold these rows in memory, whoever holds them now."""
+    return ArrayRows(rows.take(index), weights, threads=rows.threads)
+
+
+def _drawn(rows: Rows, few: ArrayRows, rough: Rest, m: int, rng: np.random.Generator) -> ArrayRows:
+    """Draw about half of m rows evenly and half by squared distance from the centroids, weighted to stand for all.
+
+    Were the few rows' mean squared distance wrong, because they lack a far cluster, more rows would be drawn, and the
+    weights be right all the same.
+    """
+    (stats,) = few.step([rough.centroids])
+    total = float(rows.n) if rows.weights is None else float(rows.weights.sum())
+    mean = stats.inertia / float(stats.counts.sum())
+    even, per_square = 0.5 * m / total, 0.5 * m / (total * mean) if mean > 0 else 0.0
+    drawn = rows.draw(rough.centroids, even, per_square, int(rng.integers(2**63)))
+    own = 1.0 if rows.weights is None else rows.weights[drawn.index]
+    chance = np.minimum(own * (even + per_square * drawn.squared), 1.0)
+    return held(rows, drawn.index, own / chance)
