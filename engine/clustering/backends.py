@@ -161,7 +161,7 @@ def cluster_rows(rows: Rows, k: int, *, backend: str, solver: str = "auto", seed
     """Do what :func:`cluster` does, for a caller that has checked settings and rows once for many trials."""
     started = time.perf_counter()
     proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed)
-    centroids, labels, distances, total = _assigned(rows, proposal.centroids)
+    centroids, labels, distances, total = assigned(rows, proposal.centroids)
     sizes = _sizes(labels, k)
     if backend == "faiss" and sizes.max() > FAISS_COUNTED_ROWS:
         log.warning(
@@ -186,6 +186,39 @@ def cluster_rows(rows: Rows, k: int, *, backend: str, solver: str = "auto", seed
         rows_used=rows.n if proposal.rows_used is None else proposal.rows_used,
         seconds=time.perf_counter() - started,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """Centroids of the native backend; fields as in :class:`Clustering`."""
+
+    centroids: NDArray[np.float64]
+    backend: str
+    solver: str
+    seed: int
+    n_iter: int
+    stop_reason: str
+    residual: float | None
+    reported_inertia: float | None = None
+
+
+def propose_many(rows: Rows, tasks: Sequence[tuple[int, int]], *, solver: str = "auto") -> list[Proposed]:
+    """Find the native centroids for each (k, seed), those of :func:`cluster_rows`, in shared reads of the rows."""
+    from engine.clustering.solve import solve_many
+
+    found = solve_many(rows, [k for k, _ in tasks], seeds=[seed for _, seed in tasks], solver=solver)
+    return [
+        Proposed(
+            centroids=solution.centroids,
+            backend="native",
+            solver=solution.solver,
+            seed=seed,
+            n_iter=solution.n_iter,
+            stop_reason=solution.stop_reason,
+            residual=solution.residual,
+        )
+        for solution, (_, seed) in zip(found, tasks, strict=True)
+    ]
 
 
 def check_settings(*, backend: str, solver: str, seed: int, threads: int | None) -> None:
@@ -285,7 +318,7 @@ def distinct_rows(matrix: NDArray[np.float32], at_most: int) -> int:
     return min(len(seen), at_most)
 
 
-def _assigned(
+def assigned(
     rows: Rows, proposed: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.float32], float]:
     """Return centroids of which each has a row, and labels, distances and inertia from them."""

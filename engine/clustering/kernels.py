@@ -20,89 +20,13 @@ from typing import Any
 
 import numpy as np
 from numba import prange
-from numpy.typing import NDArray
 
 from engine.clustering.jit import compiled
-from engine.clustering.simd import (
-    add,
-    add_product,
-    even_fours,
-    high_halves,
-    high_pairs,
-    join,
-    less,
-    load,
-    load8,
-    low_halves,
-    low_pairs,
-    odd_fours,
-    select,
-    spread,
-    store,
-    subtract,
-    widen,
-)
-
-LANES = 256
-"""Rows of a tile: with eight features they fill 8 KiB, a quarter of the nearest cache."""
+from engine.clustering.simd import add, add_product, less, load, load8, select, spread, store, subtract, widen
+from engine.clustering.tiles import LANES, Array, padded, to_rows, turn
 
 CHUNK = 8192
 """Rows behind one float64 partial sum. Results depend on it, so it never follows the machine."""
-
-Array = NDArray[Any]
-
-
-@compiled()
-def padded(d: int) -> int:
-    """Return d, rounded up to whole vectors of eight."""
-    return (d + 7) // 8 * 8
-
-
-@compiled()
-def _turn16(X: Array, place: int, d: int, f: int, T: Array, r: int) -> None:
-    """Write 16 rows of float32 from X[place] on, of which 8 features, as columns f.. of T, from its row r on."""
-    a = join(load8(X, place), load8(X, place + 4 * d))
-    b = join(load8(X, place + d), load8(X, place + 5 * d))
-    c = join(load8(X, place + 2 * d), load8(X, place + 6 * d))
-    e = join(load8(X, place + 3 * d), load8(X, place + 7 * d))
-    low0, low1, low2, low3 = low_pairs(a, b), high_pairs(a, b), low_pairs(c, e), high_pairs(c, e)
-    a = join(load8(X, place + 8 * d), load8(X, place + 12 * d))
-    b = join(load8(X, place + 9 * d), load8(X, place + 13 * d))
-    c = join(load8(X, place + 10 * d), load8(X, place + 14 * d))
-    e = join(load8(X, place + 11 * d), load8(X, place + 15 * d))
-    high0, high1, high2, high3 = low_pairs(a, b), high_pairs(a, b), low_pairs(c, e), high_pairs(c, e)
-    # Of each: the first four values belong to feature f, the next four to feature f + 4.
-    a, b = low_halves(low0, low2), low_halves(high0, high2)
-    store(T, f * LANES + r, even_fours(a, b))
-    store(T, (f + 4) * LANES + r, odd_fours(a, b))
-    a, b = high_halves(low0, low2), high_halves(high0, high2)
-    store(T, (f + 1) * LANES + r, even_fours(a, b))
-    store(T, (f + 5) * LANES + r, odd_fours(a, b))
-    a, b = low_halves(low1, low3), low_halves(high1, high3)
-    store(T, (f + 2) * LANES + r, even_fours(a, b))
-    store(T, (f + 6) * LANES + r, odd_fours(a, b))
-    a, b = high_halves(low1, low3), high_halves(high1, high3)
-    store(T, (f + 3) * LANES + r, even_fours(a, b))
-    store(T, (f + 7) * LANES + r, odd_fours(a, b))
-
-
-@compiled()
-def _turn(X: Array, place: int, m: int, d: int, T: Array) -> None:
-    """Write m rows from X[place] on as the columns of T, which has room for whole vectors of eight features."""
-    if m == LANES and X.itemsize == 4 and place + LANES * d + 8 <= X.size:
-        for r in range(0, LANES, 16):
-            for f in range(0, d, 8):
-                _turn16(X, place + r * d + f, d, f, T, r)
-        return
-    whole = m // 8 * 8
-    # Eight rows of one feature at a time: a third faster than row by row.
-    for r in range(0, whole, 8):
-        for f in range(d):
-            for i in range(8):
-                T[f * LANES + r + i] = X[place + (r + i) * d + f]
-    for r in range(whole, m):
-        for f in range(d):
-            T[f * LANES + r] = X[place + r * d + f]
 
 
 @compiled()
@@ -218,14 +142,6 @@ def add_up(sums: Array, base: int, tallies: Array, d: int, part: Array) -> None:
     tallies[:] = 0.0
 
 
-@compiled()
-def _to_rows(columns: Array, place: int, stride: int, m: int, d: int, P: int, R: Array) -> None:
-    """Write a tile of columns as rows of R, P apart."""
-    for r in range(m):
-        for f in range(d):
-            R[r * P + f] = columns[place + f * stride + r]
-
-
 @compiled(parallel=True)
 def step_chunks(
     X: Array, n: int, d: int, by_rows: bool, weights: Array, C: Array, bounds: Array, first_chunk: int, parts: Array
@@ -250,7 +166,7 @@ def step_chunks(
             m = min(LANES, n - row)
             if by_rows:
                 columns, place, stride = T, 0, LANES
-                _turn(X, row * d, m, d, T)
+                turn(X, row * d, m, d, T)
             elif m == LANES:
                 columns, place, stride = X, row, n
             else:
@@ -261,7 +177,7 @@ def step_chunks(
                 rows, at, apart = X, row * d, d
             else:
                 rows, at, apart = R, 0, P
-                _to_rows(columns, place, stride, m, d, P, R)
+                to_rows(columns, place, stride, m, d, P, R)
             for model in range(bounds.size - 1):
                 low = bounds[model]
                 nearest_centroids(columns, place, stride, d, C, low, bounds[model + 1], squared, nearest)
@@ -287,7 +203,7 @@ def _measure(
         nearest_centroids(X, row, n, d, C, 0, C.size // d, squared, nearest)
         return
     if by_rows:
-        _turn(X, row * d, m, d, T)
+        turn(X, row * d, m, d, T)
     else:
         for f in range(d):
             T[f * LANES : f * LANES + m] = X[f * n + row : f * n + row + m]
@@ -384,19 +300,22 @@ def draw_chunks(
         T = np.zeros(padded(d) * LANES, X.dtype)
         squared = np.empty(LANES, X.dtype)
         nearest = np.empty(LANES, np.int32)
+        shares = np.empty(LANES, np.float64)
         found = 0
         inertia = 0.0
         start = (first_chunk + p) * CHUNK
         for row in range(start, min(n, start + CHUNK), LANES):
             m = min(LANES, n - row)
             _measure(X, n, d, by_rows, row, m, C, T, squared, nearest)
+            # By itself, so that the compiler makes vectors of it.
+            first = np.uint64(first_row + row)
+            for r in range(LANES):
+                shares[r] = _mixed(key + (first + np.uint64(r)) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)
             for r in range(m):
                 w = weights[row + r] if weights.size > 0 else 1.0
-                chance = _mixed(key + np.uint64(first_row + row + r) * np.uint64(0x9E3779B97F4A7C15))
-                share = np.float64(chance >> np.uint64(11)) * 2.0**-53
                 mass = w * np.float64(squared[r])
                 inertia += mass
-                if share < w * even + per_square * mass:
+                if shares[r] < 2.0**53 * (w * even + per_square * mass):
                     place[p, found] = row + r
                     distance[p, found] = squared[r]
                     found += 1

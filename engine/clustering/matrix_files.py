@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from engine.clustering.rows import FloatMatrix
 from engine.errors import ColumnsMissingError, DataError, SettingError, SourceNotFoundError
 
-NEAR_BYTES = 256 * 2**10
+NEAR_BYTES = 32 * 2**10
 """Rows of a ``.npy`` file closer than this are fetched together: reading what lies between costs less than one more
 seek."""
 

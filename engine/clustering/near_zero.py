@@ -81,6 +81,7 @@ def distances(rows: MemoryRows, centres: Centroids) -> FloatMatrix:
     dtype = rows.matrix.dtype
     if isinstance(rows, SparseRows):
         return rows.distances(centres).astype(dtype, copy=False)
+    rows.check()
     near, C, _ = beside(rows, centres)
     found = np.empty((rows.n, len(C)), dtype=dtype)
     for first in range(0, rows.n, BLOCK_ROWS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -13,10 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
+from engine.clustering.rows_input import as_matrix, checked_weights, flat, not_finite
 from engine.errors import DataError, SettingError
 
 PARTS_BYTES = 32 * 2**20
 """Memory for partial sums; more chunks than fit are worked through in turns, without a change in the result."""
+
+CHECKED_AT_ONCE = 2**22
+"""Up to so many values are looked through when they come; of more, that would be a read of all."""
 
 DRAWN_CHUNKS = 256
 """Chunks among which rows are drawn at a time, because each may give all its rows."""
@@ -38,11 +41,16 @@ class ArrayRows:
         Threads to use, 1 or more. Default: one per core that this process may use. Results do not depend on it.
     names : sequence of str, optional
         Column names, for messages.
+    check_now : bool, optional
+        Whether NaN and infinity are looked for at once. Otherwise the first method that reads the rows finds them, at
+        no cost. Default: at once where there are few values.
 
     Raises
     ------
     DataError
-        X is not a matrix with rows and columns, or holds NaN or infinity; a weight is negative or not finite.
+        X is not a matrix with rows and columns, or holds NaN or infinity; a weight is negative or not finite. Methods
+        that read the rows raise it too, for infinity where ``check_now`` was not, and where squared distances are
+        beyond the rows' precision.
     SettingError
         Fewer than one thread.
 
@@ -61,15 +69,18 @@ class ArrayRows:
         threads: int | None = None,
         *,
         names: Sequence[str] | None = None,
+        check_now: bool | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise SettingError(f"threads: expected 1 or more, or None for all cores; got {threads}.")
         self._threads = threads
-        self._X = _matrix(X)
+        self._X = as_matrix(X)
         self._by_rows = bool(self._X.flags.c_contiguous)
-        self._flat = _flat(self._X)
-        self._weights = None if weights is None else _checked_weights(weights, self.n)
-        self._check_finite(names)
+        self._flat = flat(self._X)
+        self._weights = None if weights is None else checked_weights(weights, self.n)
+        self._names = names
+        if self._flat.size <= CHECKED_AT_ONCE if check_now is None else check_now:
+            self.check()
 
     def __reduce__(self) -> tuple[type[ArrayRows], tuple[Any, ...]]:
         """Travel to another process as the matrix alone."""
@@ -103,7 +114,7 @@ class ArrayRows:
     @cached_property
     def _columns(self) -> FloatMatrix:
         """All values, column after column: the form that a search reads many times over."""
-        return _flat(self._X if not self._by_rows else np.asfortranarray(self._X))
+        return flat(self._X if not self._by_rows else np.asfortranarray(self._X))
 
     @cached_property
     def _rows(self) -> FloatMatrix:
@@ -112,7 +123,10 @@ class ArrayRows:
 
     def take(self, index: IntArray) -> FloatMatrix:
         """Return the rows with these numbers, (m, d), as a copy."""
-        return self._X[index]
+        taken: FloatMatrix = self._X[index]
+        if not np.isfinite(taken).all():
+            self.check()
+        return taken
 
     def step(self, models: Sequence[Centroids]) -> list[Stats]:
         """Measure several sets of centroids in one read.
@@ -138,8 +152,9 @@ class ArrayRows:
         with self.running():
             for first in range(0, chunks, turn):
                 parts = np.empty((min(turn, chunks - first), K, self.d + 2))
-                kernels.step_chunks(*self._given, self._kernel_weights, C, bounds, first, parts)
+                kernels.step_chunks(*self.given, self._kernel_weights, C, bounds, first, parts)
                 kernels.add_in_order(parts, sums)
+        self._check_total(sums[:, self.d + 1])
         return [
             Stats(counts=sums[low:high, self.d], sums=sums[low:high, : self.d], sse=sums[low:high, self.d + 1])
             for low, high in pairwise(bounds)
@@ -156,7 +171,7 @@ class ArrayRows:
         shape = (-(-self.n // kernels.CHUNK), len(centroids))
         far, far_row = np.empty(shape), np.empty(shape, dtype=np.int64)
         with self.running():
-            kernels.farthest_chunks(*self._given, self._kernel_weights, C, far, far_row)
+            kernels.farthest_chunks(*self.given, self._kernel_weights, C, far, far_row)
         found: IntArray = far_row[far.argmax(axis=0), np.arange(len(centroids))]
         return found
 
@@ -190,7 +205,7 @@ class ArrayRows:
                 place = np.empty((m, kernels.CHUNK), dtype=np.int64)
                 distance = np.empty((m, kernels.CHUNK), dtype=self._X.dtype)
                 kernels.draw_chunks(
-                    *self._given,
+                    *self.given,
                     self._kernel_weights,
                     C,
                     float(even),
@@ -207,6 +222,7 @@ class ArrayRows:
                     index.append(place[chunk, :found])
                     squared.append(distance[chunk, :found])
                     inertia += float(parts[chunk])
+        self._check_total(inertia)
         return Drawn(np.concatenate(index), np.concatenate(squared).astype(np.float64), inertia)
 
     def assign(
@@ -236,9 +252,11 @@ class ArrayRows:
         distances = np.empty(0, dtype=np.float32) if distances_out is None else distances_out
         with self.running():
             kernels.assign_chunks(
-                *self._given, self._kernel_weights, self._narrow(centroids), labels_out, distances, parts
+                *self.given, self._kernel_weights, self._narrow(centroids), labels_out, distances, parts
             )
-        return float(np.add.reduce(parts))
+        inertia = float(np.add.reduce(parts))
+        self._check_total(inertia)
+        return inertia
 
     def settle(
         self, starts: Sequence[Centroids], most: int, shift_tolerance: float
@@ -361,7 +379,7 @@ class ArrayRows:
         return np.empty(0) if self._weights is None else self._weights
 
     @property
-    def _given(self) -> tuple[FloatMatrix, int, int, bool]:
+    def given(self) -> tuple[FloatMatrix, int, int, bool]:
         """What every kernel is told of the rows."""
         return self._flat, self.n, self.d, self._by_rows
 
@@ -372,7 +390,17 @@ class ArrayRows:
             raise DataError(f"centroids: expected shape (k, {self.d}), as the rows have; got {model.shape}.")
         return model.astype(self._X.dtype).ravel()
 
-    def _check_finite(self, names: Sequence[str] | None) -> None:
+    def _check_total(self, squared: NDArray[np.float64] | float) -> None:
+        """Raise unless what a read has added is finite, as it is not where a value is NaN or infinite."""
+        if not np.isfinite(squared).all():
+            self.check()
+            raise DataError(
+                f"Rows to cluster: squared distances are beyond {self._X.dtype}; the largest value is "
+                f"{np.abs(self._flat).max():.3g}. Scale the features, or use float64."
+            )
+
+    def check(self) -> None:
+        """Raise :class:`DataError` where a value is NaN or infinite, with the columns and how many there are."""
         from engine.clustering import kernels
 
         parts = np.empty(-(-self._flat.size // kernels.CHUNK), dtype=np.int64)
@@ -380,50 +408,4 @@ class ArrayRows:
             kernels.count_not_finite(self._flat, parts)
         if not parts.any():
             return
-        bad = np.count_nonzero(~np.isfinite(self._X), axis=0)
-        told = ", ".join(
-            f"{names[column] if names is not None else f'column {column}'} ({bad[column]})"
-            for column in np.flatnonzero(bad).tolist()
-        )
-        raise DataError(
-            f"Rows to cluster: expected finite numbers; NaN or infinity in {told} of {self.n} rows. "
-            "Fill or drop these values before clustering."
-        )
-
-
-def _matrix(X: ArrayLike) -> FloatMatrix:
-    array = np.asarray(X)
-    if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
-    if array.ndim != 2 or 0 in array.shape:
-        raise DataError(
-            f"Rows to cluster: expected a matrix with at least one row and one column; got shape {array.shape}."
-        )
-    if not array.flags.c_contiguous and not array.flags.f_contiguous:
-        array = np.ascontiguousarray(array)
-    return array
-
-
-def _flat(matrix: FloatMatrix) -> FloatMatrix:
-    """All values as they lie in memory, under a name that may be written to, though nobody does.
-
-    For numba, an array that must not be written to is of another type: everything would be compiled twice.
-    """
-    values = np.asarray(matrix).ravel(order="K")
-    if values.flags.writeable:
-        return values
-    number = ctypes.c_float if values.dtype == np.float32 else ctypes.c_double
-    alias: FloatMatrix = np.ctypeslib.as_array(values.ctypes.data_as(ctypes.POINTER(number)), shape=(values.size,))
-    return alias
-
-
-def _checked_weights(weights: ArrayLike, n: int) -> NDArray[np.float64]:
-    checked = np.ascontiguousarray(weights, dtype=np.float64)
-    if checked.shape != (n,):
-        raise DataError(f"weights: expected one for each of the {n} rows; got shape {checked.shape}.")
-    wrong = int(np.count_nonzero(~(np.isfinite(checked) & (checked >= 0))))
-    if wrong:
-        raise DataError(f"weights: expected finite numbers, 0 or more; {wrong} of {n} are not.")
-    if not checked.any():
-        raise DataError("weights: all are 0, so no row counts; give some row a weight above 0.")
-    return checked
+        raise not_finite(self._X, self._names)

@@ -107,6 +107,11 @@ class HeldRows:
         return self._threads
 
     @property
+    def held(self) -> Held:
+        """The blocks where they are, one :class:`ArrayRows` each."""
+        return self._held
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Precision of the rows."""
         return self._dtype
@@ -120,6 +125,8 @@ class HeldRows:
     def take(self, index: IntArray) -> FloatMatrix:
         """Return the rows with these numbers, (m, d), as a copy; no other row leaves its block."""
         index = np.asarray(index, dtype=np.int64)
+        if index.size and not 0 <= index.min() <= index.max() < self.n:
+            raise IndexError(f"rows 0 to {self.n - 1} are there; got {index.min()} to {index.max()}")
         block_of = np.searchsorted(self._edges, index, side="right") - 1
         asked = [np.flatnonzero(block_of == block) for block in range(len(self._edges) - 1)]
         wanted = [index[places] - first for places, first in zip(asked, self._edges, strict=False)]

@@ -253,8 +253,13 @@ class FileHeld:
                 block = following.result()
                 if number + 1 < len(blocks):
                     following = reader.submit(fetch, number + 1)
-                part = self._checked(block, range(first, last))
-                results.append(function(part, *args) if own is None else function(part, own[number], *args))
+                # The function reads the block, and so finds what cannot be clustered without a read more.
+                part = ArrayRows(block, threads=self._threads, check_now=False)
+                try:
+                    results.append(function(part, *args) if own is None else function(part, own[number], *args))
+                except DataError as error:
+                    self._name_unfit(block, range(first, last), error)
+                    raise
         return results
 
     def rows(self, rows: IntArray) -> FloatMatrix:
@@ -275,7 +280,8 @@ class FileHeld:
                 stretch = self._matrix(buffer, last - first)
                 read(first, last, stretch)
                 taken[start:end] = stretch[rows[start:end] - first]
-        return self._checked(taken, rows).matrix
+        self._name_unfit(taken, rows, None)
+        return taken
 
     def _buffer(self, rows: int) -> FloatMatrix:
         return np.empty(rows * len(self._from.names), self._from.dtype)
@@ -286,22 +292,19 @@ class FileHeld:
         values = buffer[: rows * d]
         return values.reshape(rows, d) if self._from.by_rows else values.reshape(d, rows).T
 
-    def _checked(self, matrix: FloatMatrix, rows: range | IntArray) -> ArrayRows:
-        """Return rows of the file with these numbers as rows to work on, or name the file where they are unfit."""
-        try:
-            return ArrayRows(matrix, threads=self._threads)
-        except DataError as error:
-            bad = ~np.isfinite(matrix)
-            if not bad.any():
-                raise
-            first = int(rows[int(bad.any(axis=1).argmax())])
-            told = ", ".join(
-                f"{self._from.names[column]} ({bad[:, column].sum()})" for column in np.flatnonzero(bad.any(axis=0))
-            )
-            raise DataError(
-                f"{self._from.place(first)}: expected finite {matrix.dtype} numbers; NaN or infinity in {told} of "
-                f"{len(matrix)} rows that were read. Fill or drop these values before clustering."
-            ) from error
+    def _name_unfit(self, matrix: FloatMatrix, rows: range | IntArray, error: DataError | None) -> None:
+        """Raise with the name of the file where rows with these numbers hold NaN or infinity."""
+        bad = ~np.isfinite(matrix)
+        if not bad.any():
+            return
+        first = int(rows[int(bad.any(axis=1).argmax())])
+        told = ", ".join(
+            f"{self._from.names[column]} ({bad[:, column].sum()})" for column in np.flatnonzero(bad.any(axis=0))
+        )
+        raise DataError(
+            f"{self._from.place(first)}: expected finite {matrix.dtype} numbers; NaN or infinity in {told} of "
+            f"{len(matrix)} rows that were read. Fill or drop these values before clustering."
+        ) from error
 
     def _check_open(self) -> None:
         if self.closed:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.clustering.lloyd import lloyd, mean_variance, next_centroids, residual
 from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
-from engine.clustering.rows_array import _checked_weights
+from engine.clustering.rows_input import checked_weights
 from engine.clustering.seeding import SEEDINGS, TooFewDistinctRowsError
 from engine.clustering.solve import DISTINCT_UP_TO_ROWS, FULL_STARTS, Solution
 from engine.errors import DataError, SettingError
@@ -80,7 +80,7 @@ class SparseRows:
             raise SettingError(f"threads: expected 1 or more, or None for all cores; got {threads}.")
         self._threads = threads
         self._X = _canonical(X)
-        self._weights = None if weights is None else _checked_weights(weights, self.n)
+        self._weights = None if weights is None else checked_weights(weights, self.n)
         self._check_finite(names)
         squares = np.square(self._X.data, dtype=np.float64)
         row_of = np.repeat(np.arange(self.n), np.diff(self._X.indptr))

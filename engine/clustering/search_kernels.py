@@ -11,8 +11,9 @@ import numpy as np
 from numba import prange
 
 from engine.clustering.jit import compiled
-from engine.clustering.kernels import CHUNK, LANES, Array, add_rows, add_up, aligned, nearest_centroids, padded
+from engine.clustering.kernels import CHUNK, add_rows, add_up, aligned, nearest_centroids
 from engine.clustering.simd import add_product, less, load, select, spread, store, subtract
+from engine.clustering.tiles import LANES, Array, padded
 
 MOVING, AT_REST, TOLERATED, EMPTY = range(4)
 """How a start ended: moves used up; no centroid moved; they moved less than asked; a cluster lost its last row."""

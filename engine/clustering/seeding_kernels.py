@@ -6,7 +6,6 @@ import numpy as np
 from numba import prange
 
 from engine.clustering.jit import compiled
-from engine.clustering.kernels import Array
 from engine.clustering.simd import (
     add_product,
     less,
@@ -18,6 +17,7 @@ from engine.clustering.simd import (
     subtract,
     widen,
 )
+from engine.clustering.tiles import Array
 
 BLOCK = 1024
 """Rows behind one partial sum of the mass from which seeds are drawn."""

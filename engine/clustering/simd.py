@@ -116,6 +116,7 @@ def _pairwise(name: str, doc: str) -> Any:
 add = _pairwise("fadd", "Return a + b.")
 subtract = _pairwise("fsub", "Return a - b.")
 multiply = _pairwise("fmul", "Return a * b.")
+divide = _pairwise("fdiv", "Return a / b.")
 
 
 @intrinsic
@@ -164,7 +165,8 @@ def widen(context, vector):  # type: ignore[no-untyped-def]
 
 def _shuffle(doc: str, places: Callable[[int], Sequence[int]]) -> Any:
     def shuffled(context, a, b):  # type: ignore[no-untyped-def]
-        chosen = list(places(a.lanes))
+        # Code for float32 is compiled for float64 too, though not run: there may not be so many.
+        chosen = [place % (2 * a.lanes) for place in places(a.lanes)]
         result = Vector(a.element, len(chosen))
 
         def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
@@ -200,6 +202,11 @@ odd_fours = _shuffle(
     "Return the fours of a with odd numbers, then those of b.",
     lambda n: [i + s for s in (0, n) for g in range(0, n, 8) for i in range(g + 4, g + 8)],
 )
+
+first_fours = _shuffle("Return the first four of a, then those of b.", lambda n: [*range(4), *range(n, n + 4)])
+second_fours = _shuffle("Return the second four of a, then of b.", lambda n: [*range(4, 8), *range(n + 4, n + 8)])
+third_fours = _shuffle("Return the third four of a, then of b.", lambda n: [*range(8, 12), *range(n + 8, n + 12)])
+fourth_fours = _shuffle("Return the fourth four of a, then of b.", lambda n: [*range(12, 16), *range(n + 12, n + 16)])
 
 
 def _loaded(array: Any, count: int, *others: Any) -> Any:

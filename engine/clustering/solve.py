@@ -134,7 +134,7 @@ def solve(
     (solution,) = solve_many(
         rows,
         [k],
-        seed=seed,
+        seeds=[seed],
         solver=solver,
         init=init,
         n_init=n_init,
@@ -150,7 +150,7 @@ def solve_many(
     rows: Rows,
     ks: Sequence[int],
     *,
-    seed: int = 0,
+    seeds: Sequence[int],
     solver: str = "auto",
     init: str = "k-means++",
     n_init: int | None = None,
@@ -159,14 +159,14 @@ def solve_many(
     max_passes: int | None = None,
     max_seconds: float | None = None,
 ) -> list[Solution]:
-    """Solve for several k; the exact reads of the sample solver are shared.
+    """Solve for several k, each from its seed; the exact reads of the sample solver are shared.
 
-    Each solution is the one that :func:`solve` finds for its k alone, bit for bit, unless time runs out.
+    Each solution is the one that :func:`solve` finds for its k and seed alone, bit for bit, unless time runs out.
 
     Examples
     --------
     >>> rows = ArrayRows([[0.0], [1.0], [8.0], [10.0]])
-    >>> [sorted(found.centroids[:, 0].tolist()) for found in solve_many(rows, [2, 1])]
+    >>> [sorted(found.centroids[:, 0].tolist()) for found in solve_many(rows, [2, 1], seeds=[0, 0])]
     [[0.5, 9.0], [4.75]]
     """
     for k in ks:
@@ -180,7 +180,10 @@ def solve_many(
         rows = held(rows, np.arange(rows.n), rows.weights)
     full = {"init": init, "n_init": FULL_STARTS if n_init is None else n_init, "max_iter": max_iter, "tol": tol}
     if solver == "full":
-        return [_solve_full(rows, k, np.random.default_rng(seed), **full) for k in ks]  # type: ignore[arg-type]
+        return [
+            _solve_full(rows, k, np.random.default_rng(seed), **full)  # type: ignore[arg-type]
+            for k, seed in zip(ks, seeds, strict=True)
+        ]
     until = None if max_seconds is None else time.monotonic() + max_seconds
     searches = [
         solve_on_sample(
@@ -191,14 +194,14 @@ def solve_many(
             n_init=n_init or 0,
             limits=Limits(max_iter, tol, max_passes, until),
         )
-        for k in ks
+        for k, seed in zip(ks, seeds, strict=True)
     ]
     return [
         # The sample may have missed what few different rows there are: ask all of them.
         _solve_full(rows, k, np.random.default_rng(seed), **full)  # type: ignore[arg-type]
         if isinstance(found, TooFewDistinctRowsError)
         else _from_sample(found)
-        for k, found in zip(ks, together(rows, searches), strict=True)
+        for k, seed, found in zip(ks, seeds, together(rows, searches), strict=True)
     ]
 
 

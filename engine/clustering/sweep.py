@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.clustering.backends import (
+    Proposed,
+    assigned,
     check_k,
     check_k_value,
     check_settings,
@@ -19,11 +21,15 @@ from engine.clustering.backends import (
     cluster_rows,
     distinct_rows,
     hold_rows,
+    propose_many,
     too_few_distinct,
 )
-from engine.clustering.indices import Estimate, davies_bouldin, silhouette_euclidean, total_scatter
-from engine.clustering.quality import silhouette
+from engine.clustering.figures import measure
+from engine.clustering.indices import Estimate, silhouette_euclidean, total_scatter
 from engine.clustering.resampling import bootstrap_stability, gap_statistic
+from engine.clustering.result import Clustering
+from engine.clustering.rows_array import ArrayRows
+from engine.clustering.seeding import draw_evenly
 from engine.clustering.trial import Costly, Trial
 from engine.compute import Compute
 from engine.errors import SettingError
@@ -68,11 +74,15 @@ class Evidence:
 CHEAP = Evidence()
 
 
-class Tried(NamedTuple):
-    """A trial, and the cluster of each row in it: int32 of shape (n,)."""
+POOL_ROWS = 2**18
+"""Rows at most, drawn evenly, among which the Euclidean silhouette draws its sample. Its error is a tenth of the
+sample's, and no label beyond the pool is needed."""
 
-    trial: Trial
-    labels: NDArray[np.int32]
+SHARED_FROM_ROWS = 100_000
+"""Fewer rows are solved one k at a time: each move reads them all, and they lie in the cache."""
+
+SHARED_TRIALS = 32
+"""Trials at most that share their reads: what is lost when a sweep is cut off."""
 
 
 class Tries:
@@ -113,9 +123,27 @@ class Tries:
         self._silhouette_rows = silhouette_rows
         self._held: dict[str, Rows] = {}
         self._scatter: float | None = None
+        self._pool: ArrayRows | None = None
+        self._ready: dict[tuple[int, int, str], Trial] = {}
 
-    def run(self, k: int, *, backend: str = "native", solver: str = "auto", seed: int = 0) -> Tried:
+    def run(
+        self,
+        k: int,
+        *,
+        backend: str = "native",
+        solver: str = "auto",
+        seed: int = 0,
+        following: Sequence[tuple[int, int]] = (),
+    ) -> Trial:
         """Cluster the rows and measure the result; settings have been checked by the caller.
+
+        Parameters
+        ----------
+        k, backend, solver, seed
+            As in :func:`engine.clustering.backends.cluster`.
+        following : sequence of (k, seed)
+            Trials of the same backend that will be asked for next. With many rows the native backend makes them too,
+            in the same reads of the rows; the results are the same.
 
         Raises
         ------
@@ -124,32 +152,79 @@ class Tries:
         """
         # What all trials share is not counted as the time of the first.
         rows, scatter = self._rows(backend), self._total_scatter()
+        ready = self._ready.pop((k, seed, solver), None) if backend == "native" else None
+        if ready is not None:
+            return ready
+        if backend != "native":
+            started = time.perf_counter()
+            found = cluster_rows(rows, k, backend=backend, solver=solver, seed=seed)
+            return self._trials(rows, [found], scatter, started)[0]
+        tasks = [(k, seed)]
+        if rows.n >= SHARED_FROM_ROWS:
+            ready_already = {(ready_k, ready_seed) for ready_k, ready_seed, kind in self._ready if kind == solver}
+            possible = distinct_rows(self.matrix, max([k, *(task[0] for task in following)]))
+            fresh = (task for task in following if task not in ready_already and task[0] <= possible)
+            tasks += [task for task in dict.fromkeys(fresh) if task != (k, seed)][: SHARED_TRIALS - 1]
         started = time.perf_counter()
-        found = cluster_rows(rows, k, backend=backend, solver=solver, seed=seed)
-        width = silhouette(self.matrix, found.labels, threads=self._threads)
-        trial = Trial(
-            k=k,
-            backend=found.backend,
-            solver=found.solver,
-            seed=seed,
-            centroids=found.centroids,
-            sizes=found.sizes,
-            inertia=found.inertia,
-            total_scatter=scatter,
-            silhouette=width,
-            silhouette_euclidean=silhouette_euclidean(
-                self.matrix, found.labels, sample_rows=self._silhouette_rows, threads=self._threads
+        try:
+            trials = self._trials(rows, propose_many(rows, tasks, solver=solver), scatter, started)
+        except Exception:
+            if len(tasks) == 1:
+                raise
+            # One of those to come failed; it will say so when it is its turn.
+            tasks = tasks[:1]
+            trials = self._trials(rows, propose_many(rows, tasks, solver=solver), scatter, started)
+        for task, trial in zip(tasks[1:], trials[1:], strict=True):
+            self._ready[*task, solver] = trial
+        return trials[0]
+
+    def _trials(
+        self, rows: Rows, found: Sequence[Clustering | Proposed], scatter: float, started: float
+    ) -> list[Trial]:
+        """Measure what was found in shared reads; each trial is told an equal part of the time."""
+        centroids = [one.centroids for one in found]
+        figures = measure(rows, centroids)
+        for number, measured in enumerate(figures):
+            if not measured.sizes.all():
+                centroids[number] = assigned(rows, centroids[number])[0]
+                (figures[number],) = measure(rows, [centroids[number]])
+        euclidean = [self._silhouette_euclidean(model) for model in centroids]
+        seconds = (time.perf_counter() - started) / len(found)
+        trials = [
+            Trial(
+                k=len(model),
+                backend=one.backend,
+                solver=one.solver,
+                seed=one.seed,
+                centroids=model,
+                sizes=measured.sizes,
+                inertia=measured.inertia,
+                total_scatter=scatter,
+                silhouette=measured.silhouette,
+                silhouette_euclidean=width,
+                davies_bouldin=measured.davies_bouldin,
+                n_iter=one.n_iter,
+                stop_reason=one.stop_reason,
+                residual=one.residual,
+                reported_inertia=one.reported_inertia,
+                seconds=seconds,
             )
-            if self._silhouette_rows
-            else None,
-            davies_bouldin=davies_bouldin(found.centroids, found.labels, found.distances),
-            n_iter=found.n_iter,
-            stop_reason=found.stop_reason,
-            reported_inertia=found.reported_inertia,
-            seconds=time.perf_counter() - started,
-        )
-        log.debug("%s k=%d seed=%d: inertia %.6g, %.3f s", backend, k, seed, trial.inertia, trial.seconds)
-        return Tried(trial, found.labels)
+            for one, model, measured, width in zip(found, centroids, figures, euclidean, strict=True)
+        ]
+        for trial in trials:
+            told = (trial.backend, trial.k, trial.seed, trial.inertia, trial.seconds)
+            log.debug("%s k=%d seed=%d: inertia %.6g, %.3f s", *told)
+        return trials
+
+    def _silhouette_euclidean(self, centroids: NDArray[np.float64]) -> Estimate | None:
+        if not self._silhouette_rows:
+            return None
+        if self._pool is None:
+            index = draw_evenly(len(self.matrix), min(POOL_ROWS, len(self.matrix)), np.random.default_rng(0))
+            self._pool = ArrayRows(self.matrix[index], threads=self._threads)
+        labels = np.empty(self._pool.n, np.int32)
+        self._pool.assign(centroids, labels)
+        return silhouette_euclidean(self._pool.matrix, labels, sample_rows=self._silhouette_rows, threads=self._threads)
 
     def labels(self, centroids: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return the cluster of each row for centroids that were found before: the same as at the fit."""
@@ -236,7 +311,12 @@ def sweep(
     if not wanted:
         raise SettingError("clustering.k: expected at least one number of clusters to try; got none.")
     tried = _possible(tries.matrix, wanted)
-    return (tries.run(k, backend=backend, solver=solver, seed=seed).trial for k in tried)
+    return (
+        tries.run(
+            k, backend=backend, solver=solver, seed=seed, following=[(more, seed) for more in tried[number + 1 :]]
+        )
+        for number, k in enumerate(tried)
+    )
 
 
 def _possible(matrix: NDArray[np.float32], wanted: list[int]) -> list[int]:

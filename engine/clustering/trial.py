@@ -59,10 +59,13 @@ class Trial:
         Lloyd iterations of the winning start.
     stop_reason : str
         Why the iterations ended.
+    residual : float or None
+        How far from a fixed point of Lloyd's algorithm, as a share of the inertia, where the backend says.
     reported_inertia : float or None
         The backend's own figure, for comparison only.
     seconds : float
-        Wall-clock time of fit, assignment and figures; not of gap and bootstrap.
+        Wall-clock time of fit and figures, an equal part of it where trials shared their reads; not of gap and
+        bootstrap.
     """
 
     k: int
@@ -80,6 +83,7 @@ class Trial:
     bootstrap_stability: Estimate | None = None
     n_iter: int
     stop_reason: str
+    residual: float | None = None
     reported_inertia: float | None = None
     seconds: float
 
@@ -133,6 +137,7 @@ class Trial:
             "silhouette": self.silhouette,
             "calinski_harabasz": self.calinski_harabasz,
             "davies_bouldin": self.davies_bouldin,
+            "residual": self.residual,
         }
         for name in ("silhouette_euclidean", "gap", "bootstrap_stability"):
             estimate: Estimate | None = getattr(self, name)

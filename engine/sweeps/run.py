@@ -171,7 +171,9 @@ def run_sweep(
             correlated[cell.features, cell.transform] = held.correlated
         for backend, k in product(grid.backends, grid.ks):
             outcomes, labels = [], []
-            for outcome, found in _tried(held, grid.plans(cell, backend, k), grid, journal):
+            for outcome, found in _tried(
+                held, grid.plans(cell, backend, k), grid, journal, _following(held, cell, backend, k, grid, journal)
+            ):
                 outcomes.append(outcome)
                 if found is not None and len(grid.seeds) > 1:
                     labels.append(found)
@@ -242,8 +244,18 @@ def _costly(tries: Tries, own: str, grid: Grid, journal: Journal) -> dict[int, C
     return found
 
 
+def _following(held: _Held, cell: Cell, backend: str, k: int, grid: Grid, journal: Journal) -> list[tuple[int, int]]:
+    """Return k and seed of the trials of this cell and backend, from this k on, that are still to be made."""
+    return [
+        (plan.k, plan.seed)
+        for later in grid.ks[grid.ks.index(k) :]
+        for plan in grid.plans(cell, backend, later)
+        if trial_id(plan, held.fingerprint, grid.evidence) not in journal.trials
+    ]
+
+
 def _tried(
-    held: _Held, plans: list[Plan], grid: Grid, journal: Journal
+    held: _Held, plans: list[Plan], grid: Grid, journal: Journal, following: list[tuple[int, int]]
 ) -> Iterator[tuple[Outcome, NDArray[np.int32] | None]]:
     for plan in plans:
         if held.tries is None:
@@ -258,7 +270,10 @@ def _tried(
             continue
         try:
             check_k(held.tries.matrix, plan.k)
-            trial, labels = held.tries.run(plan.k, backend=plan.backend, solver=plan.solver, seed=plan.seed)
+            trial = held.tries.run(
+                plan.k, backend=plan.backend, solver=plan.solver, seed=plan.seed, following=following
+            )
+            labels = held.tries.labels(trial.centroids) if len(plans) > 1 else None
         except CarteraError as error:
             yield Outcome(plan, own, None, str(error)), None
             continue

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from engine.clustering.lloyd import lloyd, mean_variance, next_centroids
+from engine.clustering.lloyd import lloyd, mean_variance, next_centroids, residual
 from engine.clustering.rows_array import ArrayRows
 from tests.reference import kmeans_twin
 
@@ -94,3 +94,25 @@ def test_equal_rows_have_nothing_to_give_an_empty_cluster():
 def test_mean_variance_keeps_its_digits_far_from_zero():
     X = np.random.default_rng(0).normal(size=(1_000, 3)) + 1e6
     np.testing.assert_allclose(mean_variance(ArrayRows(X)), X.var(axis=0).mean(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_residual_is_what_a_move_takes_off_while_no_row_changes_its_cluster(seed):
+    rng = np.random.default_rng(seed)
+    X, C = rng.normal(size=(400, 3)), rng.normal(size=(5, 3))
+    weights = rng.random(400)
+    rows = ArrayRows(X, weights)
+    (stats,) = rows.step([C])
+    moved = next_centroids(rows, C, stats)
+    labels, squared, *_ = kmeans_twin.read(X, C)
+    after = weights @ ((X - moved[labels]) ** 2).sum(axis=1)
+    assert residual(C, moved, stats) == pytest.approx(1 - after / (weights @ squared), rel=1e-9)
+    (rest,) = lloyd(rows, [C])
+    (stats,) = rows.step([rest.centroids])
+    assert residual(rest.centroids, next_centroids(rows, rest.centroids, stats), stats) == 0.0
+
+
+def test_the_residual_of_rows_without_inertia_is_zero():
+    rows = ArrayRows([[1.0], [2.0]])
+    C = np.array([[1.0], [2.0]])
+    assert residual(C, C, rows.step([C])[0]) == 0.0

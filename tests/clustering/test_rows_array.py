@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
@@ -11,26 +9,25 @@ from engine.clustering.rows_array import ArrayRows
 from engine.errors import DataError, SettingError
 from tests.reference import kmeans_twin
 
-WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 15, 16, 17, 20, 24, 33]
-
 
 def make_rows(seed, n=300, d=5, dtype=np.float32):
     return np.random.default_rng(seed).normal(size=(n, d)).astype(dtype)
 
 
 def assert_same(one, other):
-    for name in ("counts", "sums", "sse", "farthest"):
+    for name in ("counts", "sums", "sse"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
 def test_step_of_a_case_worked_by_hand():
     # (0,0) and (0,2) lie 1 from (0,1); (9,0) lies 1 from (8,0); nobody is nearest to (0,50).
     rows = ArrayRows([[0.0, 0.0], [0.0, 2.0], [9.0, 0.0]])
-    (stats,) = rows.step([np.array([[0.0, 1.0], [8.0, 0.0], [0.0, 50.0]])])
+    C = np.array([[0.0, 1.0], [8.0, 0.0], [0.0, 50.0]])
+    (stats,) = rows.step([C])
     assert stats.counts.tolist() == [2.0, 1.0, 0.0]
     assert stats.sums.tolist() == [[0.0, 2.0], [9.0, 0.0], [0.0, 0.0]]
     assert stats.sse.tolist() == [2.0, 1.0, 0.0]
-    assert stats.farthest.tolist() == [0, 2, -1]
+    assert rows.farthest(C).tolist() == [0, 2, -1]
     assert stats.inertia == 3.0
 
 
@@ -38,30 +35,6 @@ def test_a_row_between_two_centroids_goes_to_the_lower_number():
     labels = np.empty(1, dtype=np.int32)
     ArrayRows([[0.0]]).assign(np.array([[1.0], [-1.0]]), labels)
     assert labels.tolist() == [0]
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("d", WIDTHS)
-def test_step_agrees_with_the_twin_at_every_width(d, dtype, weighted):
-    X = make_rows(d, d=d, dtype=dtype)
-    weights = np.random.default_rng(d).integers(0, 4, size=len(X)).astype(float) if weighted else None
-    C = X[:7].astype(np.float64) + 0.01
-    (stats,) = ArrayRows(X, weights).step([C])
-    # The kernel sees the centroids in the rows' precision.
-    counts, sums, sse, farthest = kmeans_twin.stats(X, C.astype(dtype), weights)
-    np.testing.assert_array_equal(stats.counts, counts)
-    np.testing.assert_allclose(stats.sums, sums, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(stats.sse, sse, rtol=2e-6 if dtype == np.float32 else 1e-12)
-    np.testing.assert_array_equal(stats.farthest, farthest)
-
-
-@pytest.mark.parametrize("n", [1, 7, 8, 255, 256, 257, 8191, 8192, 8193, 20_000])
-def test_every_row_is_counted_once_at_the_edges_of_blocks_and_chunks(n):
-    X = make_rows(n, n=n, d=3)
-    (stats,) = ArrayRows(X).step([np.zeros((1, 3))])
-    assert stats.counts.tolist() == [n]
-    np.testing.assert_allclose(stats.sums[0], X.astype(np.float64).sum(axis=0), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -146,6 +119,98 @@ def test_take_copies_the_asked_rows_in_order():
     assert X[5].any()
 
 
+def drawn_often(rows, C, even, per_square, times):
+    """How often each row was drawn."""
+    counts = np.zeros(rows.n)
+    for seed in np.random.default_rng(99).integers(2**63, size=times).tolist():
+        drawn = rows.draw(C, even, per_square, seed)
+        assert (np.diff(drawn.index) > 0).all()
+        counts[drawn.index] += 1
+    return counts
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_row_is_drawn_as_often_as_its_chance_says(weighted):
+    X = make_rows(11, n=120, d=3)
+    C = make_rows(12, n=4, d=3).astype(np.float64)
+    weights = np.random.default_rng(13).integers(0, 4, size=120).astype(float) if weighted else None
+    own = np.ones(120) if weights is None else weights
+    _, squared, *_ = kmeans_twin.read(X, C)
+    chance = np.minimum(own * (0.05 + 0.25 * squared), 1.0)
+    assert 0 < (chance == 1).sum() < 60
+    counts = drawn_often(ArrayRows(X, weights, threads=1), C, 0.05, 0.25, 3_000)
+    # Four standard errors of 3,000 yes-or-no draws; a chance of 1 or 0 leaves no play.
+    assert (np.abs(counts - 3_000 * chance) <= 4 * np.sqrt(3_000 * chance * (1 - chance))).all()
+
+
+def test_drawn_rows_that_count_for_those_they_stand_for_sum_to_all_rows():
+    X, C = make_rows(14, n=900, d=2), make_rows(15, n=3, d=2).astype(np.float64)
+    weights = np.random.default_rng(16).random(900)
+    rows = ArrayRows(X, weights, threads=1)
+    told = []
+    for seed in range(1_500):
+        drawn = rows.draw(C, 0.1, 0.05, seed)
+        chance = np.minimum(weights[drawn.index] * (0.1 + 0.05 * drawn.squared), 1.0)
+        stand_for = weights[drawn.index] / chance
+        told.append([stand_for.sum(), *(stand_for @ X[drawn.index]), stand_for @ drawn.squared])
+    (stats,) = rows.step([C])
+    truth = [weights.sum(), *stats.sums.sum(axis=0), stats.inertia]
+    errors = np.std(told, axis=0) / np.sqrt(len(told))
+    assert (np.abs(np.mean(told, axis=0) - truth) <= 4 * errors).all()
+    # Were the draws of one read not independent, the sum of weights would vary more, or less.
+    chance = np.minimum(weights * (0.1 + 0.05 * kmeans_twin.read(X, C)[1]), 1.0)
+    expected = (weights**2 * (1 - chance) / chance).sum()
+    assert np.var(told, axis=0)[0] == pytest.approx(expected, rel=4 * np.sqrt(2 / len(told)))
+
+
+def test_the_distances_of_drawn_rows_and_the_inertia_of_all_are_told():
+    X, C = make_rows(17, n=20_000), make_rows(18, n=6).astype(np.float64)
+    rows = ArrayRows(X)
+    drawn = rows.draw(C, 0.01, 0.01, 3)
+    _, squared, *_ = kmeans_twin.read(X, C.astype(np.float32))
+    np.testing.assert_allclose(drawn.squared, squared[drawn.index], rtol=1e-5)
+    assert drawn.inertia == pytest.approx(rows.step([C])[0].inertia, rel=1e-12)
+    assert drawn.squared.dtype == np.float64
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_row_is_drawn_or_not_whoever_holds_it(seed, monkeypatch):
+    X, C = make_rows(seed, n=30_000), make_rows(seed + 50, n=4).astype(np.float64)
+    whole = ArrayRows(X).draw(C, 0.002, 0.002, seed)
+    assert 50 < len(whole.index) < 2_000
+    parts = [
+        ArrayRows(X[low:high]).draw(C, 0.002, 0.002, seed, first_row=low)
+        for low, high in [(0, 1), (1, 9_000), (9_000, 30_000)]
+    ]
+    found = np.concatenate([part.index + low for part, low in zip(parts, (0, 1, 9_000), strict=True)])
+    np.testing.assert_array_equal(found, whole.index)
+    monkeypatch.setattr("engine.clustering.rows_array.DRAWN_CHUNKS", 1)
+    in_turns = ArrayRows(np.asfortranarray(X), threads=1).draw(C, 0.002, 0.002, seed)
+    np.testing.assert_array_equal(in_turns.index, whole.index)
+    assert (in_turns.squared.tobytes(), in_turns.inertia) == (whole.squared.tobytes(), whole.inertia)
+    other = ArrayRows(X).draw(C, 0.002, 0.002, seed + 1)
+    # Some five of 500 would be drawn twice by chance.
+    assert len(np.intersect1d(other.index, whole.index)) < 30
+
+
+def test_sure_rows_are_always_drawn_and_hopeless_ones_never():
+    rows = ArrayRows([[0.0], [1.0], [1.0], [0.0]], [1.0, 1.0, 0.0, 2.0], threads=1)
+    for seed in range(200):
+        assert rows.draw(np.array([[0.0]]), 0.0, 1.0, seed).index.tolist() == [1]
+        assert rows.draw(np.array([[0.0]]), 1.0, 0.0, seed).index.tolist() == [0, 1, 3]
+        assert len(rows.draw(np.array([[0.0]]), 0.0, 0.0, seed).index) == 0
+
+
+def test_the_farthest_row_has_a_weight_and_is_the_first_of_equals():
+    X = np.zeros((20_000, 1), np.float32)
+    X[[3, 9_000, 19_000], 0] = [7.0, -7.0, 7.0]
+    C = np.array([[0.0], [50.0]])
+    assert ArrayRows(X).farthest(C).tolist() == [3, -1]
+    weights = np.ones(20_000)
+    weights[3] = 0.0
+    assert ArrayRows(X, weights).farthest(C).tolist() == [9_000, -1]
+
+
 def test_distinct_merges_copies_in_lexical_order_and_drops_rows_without_weight():
     rows = ArrayRows([[2.0, 1.0], [-0.0, 5.0], [2.0, 1.0], [0.0, 5.0], [9.0, 9.0]], [1, 2, 3, 4, 0]).distinct()
     assert rows.matrix.tolist() == [[0.0, 5.0], [2.0, 1.0]]
@@ -168,6 +233,7 @@ def test_any_layout_is_read_and_left_alone(layout):
     given.setflags(write=False)
     C = X[:3].copy()
     assert_same(ArrayRows(given).step([C])[0], ArrayRows(X).step([C])[0])
+    assert ArrayRows(given).farthest(C).tolist() == ArrayRows(X).farthest(C).tolist()
     np.testing.assert_array_equal(given, before)
 
 
@@ -208,30 +274,3 @@ def test_no_threads_are_refused():
 def test_centroids_of_another_width_are_refused():
     with pytest.raises(DataError, match=r"\(k, 2\)"):
         ArrayRows([[1.0, 2.0]]).step([np.zeros((1, 3))])
-
-
-LOOPS = {"_closest4": "2 lines", "_closest8": "2 lines", "_set4": "1 line", "_set8": "1 line", "_add8": "1 line"}
-
-
-@pytest.mark.parametrize("name", LOOPS)
-def test_the_loops_over_rows_are_vectorised(name):
-    import numba
-
-    from engine.clustering import kernels
-
-    # Compiled anew, because numba does not show the code of what it has cached.
-    loop = numba.njit(nogil=True, error_model="numpy", fastmath=kernels._MATH)(getattr(kernels, name).py_func)
-    columns = np.zeros((8, kernels.LANES), dtype=np.float32)
-    centre, line, nearest = np.zeros(8, np.float32), np.zeros(kernels.LANES, np.float32), np.zeros(256, np.int32)
-    if LOOPS[name] == "2 lines":
-        loop(columns, centre, line, nearest, np.int32(1))
-    else:
-        loop(columns, centre, 0, line)
-    # A scalar loop here is several times slower, and no result would show it.
-    (code,) = loop.inspect_llvm().values()
-    assert any(f"fmul contract nnan nsz <{lanes} x float>" in _in_one_order(code) for lanes in (4, 8, 16))
-
-
-def _in_one_order(code):
-    """LLVM's text with the flags of each operation in alphabetical order."""
-    return re.sub(r"(f\w+) ((?:(?:nnan|nsz|contract) )+)", lambda m: f"{m[1]} {' '.join(sorted(m[2].split()))} ", code)

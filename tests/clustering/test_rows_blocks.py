@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.clustering import rows_blocks
+from engine.clustering import rows_blocks, sample_solve
 from engine.clustering import solve as solving
 from engine.clustering.backends import cluster, cluster_rows, hold_rows
 from engine.clustering.lloyd import lloyd
@@ -27,7 +27,7 @@ def same(one, other):
     return all(
         getattr(a, field).tobytes() == getattr(b, field).tobytes()
         for a, b in zip(one, other, strict=True)
-        for field in ("counts", "sums", "sse", "farthest")
+        for field in ("counts", "sums", "sse")
     )
 
 
@@ -68,6 +68,11 @@ def test_a_read_of_blocks_is_a_read_of_all_rows(edges, seed):
     models = [np.array([[-2.0, 0.0], [3.0, 1.0], [90.0, 90.0]]), np.array([[0.0, 0.0]])]
     blocks, whole = BlockRows(X, edges), ArrayRows(X)
     assert same(blocks.step(models), whole.step(models))
+    assert blocks.farthest(models[0]).tolist() == whole.farthest(models[0]).tolist()
+    for even, per_square in ((0.1, 0.02), (0.0, 0.0)):
+        one, other = (rows.draw(models[0], even, per_square, seed) for rows in (blocks, whole))
+        assert one.index.tolist() == other.index.tolist()
+        assert (one.squared.tobytes(), one.inertia) == (other.squared.tobytes(), other.inertia)
     labels, distances = np.empty((2, 300), np.int32), np.empty((2, 300), np.float32)
     for number, rows in enumerate((blocks, whole)):
         assert rows.assign(models[0], labels[number], distances[number]) == rows.assign(models[0], labels[number])
@@ -125,7 +130,8 @@ def test_many_rows_in_blocks_are_solved_as_well_as_a_matrix(solver, monkeypatch)
 @pytest.mark.parametrize("solver", ["full", "sample"])
 def test_rare_rows_that_a_sample_misses_are_still_different_rows(solver, monkeypatch):
     monkeypatch.setattr(solving, "FULL_BELOW_ROWS", 50)
-    monkeypatch.setattr(solving, "PLAN", solving.SamplePlan(rough_rows_least=50, rough_rows_per_cluster=1))
+    few = sample_solve.Plan(few_rows=50, few_rows_per_cluster=1, rows=500, rows_per_cluster=1)
+    monkeypatch.setitem(sample_solve.solve_on_sample.__kwdefaults__, "plan", few)
     X = np.zeros((5_000, 1), np.float32)
     X[[17, 2_345, 4_999], 0] = [5.0, 9.0, -4.0]
     rows = BlockRows(X, [0, 1_000, 5_000])

@@ -32,6 +32,12 @@ def test_reads_are_equal_bit_for_bit(compute, edges, seed):
     assert (here.n, here.d, here.edges, here.dtype) == (there.n, there.d, there.edges, there.dtype)
     models = [X[:3].astype(np.float64), np.vstack([X[:1], X[:1] + 500]).astype(np.float64)]
     assert same(here.step(models), there.step(models))
+    for model in models:
+        assert here.farthest(model).tolist() == there.farthest(model).tolist()
+        one, other = (rows.draw(model, 0.1, 0.01, seed) for rows in (here, there))
+        assert 0 < len(one.index) < 300
+        assert (one.index.tobytes(), one.squared.tobytes()) == (other.index.tobytes(), other.squared.tobytes())
+        assert one.inertia == other.inertia
     labels, distances = np.empty((2, 300), np.int32), np.empty((2, 300), np.float64)
     inertias = [rows.assign(models[0], labels[i], distances[i]) for i, rows in enumerate((here, there))]
     assert inertias[0] == inertias[1]

@@ -8,12 +8,12 @@ import pytest
 from engine.clustering.rows_array import ArrayRows
 from engine.clustering.seeding import (
     TooFewDistinctRowsError,
-    draw_by_mass,
     draw_evenly,
     kmeans_plus_plus,
     local_trials,
     random_starts,
 )
+from tests.reference import kmeans_twin
 
 
 @pytest.mark.parametrize(("k", "trials"), [(1, 2), (2, 2), (3, 3), (8, 4), (10, 4), (100, 6)])
@@ -29,6 +29,24 @@ def test_seeds_are_different_rows(n):
         drawn = {tuple(row) for row in seeds.tolist()}
         assert len(drawn) == 5
         assert drawn <= rows
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 33, 1_023, 1_024, 1_025, 1_040, 3_000])
+def test_the_seeds_are_those_of_the_twin(n, dtype, order):
+    # Whole numbers: no precision rounds a mass, so that both stop at the same row.
+    for seed in range(3):
+        rng = np.random.default_rng([n, seed])
+        X = np.asarray(rng.integers(-9, 10, size=(n, 1 + seed * 3)), dtype=dtype, order=order)
+        weights = rng.integers(0, 3, size=n).astype(float)
+        weights[-1] = 1.0
+        shares = rng.random((2, min(n, 9), 4))
+        for given in (None, weights):
+            picks = ArrayRows(X, given, threads=1).seeds(shares)
+            own = np.ones(n) if given is None else given
+            for start in range(2):
+                assert picks[start].tolist() == kmeans_twin.greedy_seeds(X, own, shares[start]).tolist()
 
 
 def test_every_far_group_gets_a_seed():
@@ -98,23 +116,3 @@ def test_every_row_has_the_same_chance_in_an_even_draw():
     times = np.bincount(np.concatenate([draw_evenly(7, 3, rng) for _ in range(7_000)]), minlength=7)
     # Each count is a sum of independent yes-or-no draws: its deviation is at most that of a binomial one.
     assert np.abs(times - 3_000).max() < 5 * np.sqrt(7_000 * (3 / 7) * (4 / 7))
-
-
-def test_a_draw_by_mass_keeps_every_row_within_one_of_its_share(monkeypatch):
-    # Cutting the mass into equal pieces leaves less than two draws of play; blocks of 64 rows cross many edges.
-    monkeypatch.setattr("engine.clustering.seeding.BLOCK", 64)
-    for seed in range(10):
-        rng = np.random.default_rng(seed)
-        masses = rng.exponential(size=1_000) * (rng.random(1_000) < 0.5)
-        index, total = draw_by_mass(lambda rows, masses=masses: masses[rows], 1_000, 500, rng)
-        share = 500 * masses / total
-        times = np.bincount(index, minlength=1_000)
-        assert len(index) == 500
-        assert (np.diff(index) >= 0).all()
-        assert (np.abs(times - share) < 2).all()
-        assert not times[masses == 0].any()
-
-
-def test_no_mass_draws_nothing():
-    index, total = draw_by_mass(lambda rows: np.zeros(10)[rows], 10, 5, np.random.default_rng(0))
-    assert (len(index), total) == (0, 0.0)

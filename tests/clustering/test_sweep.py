@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from engine.clustering.backends import BACKENDS, cluster
+from engine.clustering.indices import davies_bouldin
 from engine.clustering.quality import silhouette
 from engine.clustering.sweep import Tries, sweep
 from engine.errors import DataError, SettingError
@@ -21,8 +24,11 @@ def test_a_trial_is_the_clustering_of_its_k(backend):
         alone = cluster(matrix, trial.k, backend=backend, seed=7, threads=1)
         assert tries.labels(trial.centroids).tobytes() == alone.labels.tobytes()
         assert trial.centroids.tobytes() == alone.centroids.tobytes()
-        assert trial.inertia == alone.inertia
-        assert trial.silhouette == silhouette(matrix, alone.labels)
+        assert trial.inertia == pytest.approx(alone.inertia, rel=1e-12)
+        assert trial.silhouette == pytest.approx(silhouette(matrix, alone.labels), abs=1e-6)
+        assert trial.davies_bouldin == pytest.approx(
+            davies_bouldin(alone.centroids, alone.labels, alone.distances), rel=1e-6
+        )
         assert trial.smallest_share == alone.sizes.min() / 300
         assert trial.largest_share == alone.sizes.max() / 300
         assert trial.seconds > 0
@@ -79,12 +85,51 @@ def test_settings_are_refused_before_the_first_trial(ks, settings, expected):
         sweep(Tries(cloud()), ks, **settings)
 
 
-def test_trials_are_made_one_by_one(monkeypatch):
+def asked_together(monkeypatch) -> list[list[int]]:
+    """The k of each group of trials that share their reads."""
     from engine.clustering import sweep as module
 
-    made = []
-    real = module.cluster_rows
-    monkeypatch.setattr(module, "cluster_rows", lambda X, k, **rest: made.append(k) or real(X, k, **rest))
+    groups: list[list[int]] = []
+    real = module.propose_many
+
+    def propose_many(rows, tasks, **rest):
+        groups.append([k for k, _ in tasks])
+        return real(rows, tasks, **rest)
+
+    monkeypatch.setattr(module, "propose_many", propose_many)
+    return groups
+
+
+def test_trials_of_few_rows_are_made_one_by_one(monkeypatch):
+    groups = asked_together(monkeypatch)
     trials = sweep(Tries(cloud()), [2, 3, 4])
     next(trials)
-    assert made == [2]
+    assert groups == [[2]]
+
+
+def test_trials_of_many_rows_share_their_reads_and_are_those_of_one_alone(monkeypatch):
+    monkeypatch.setattr("engine.clustering.sweep.SHARED_TRIALS", 3)
+    groups = asked_together(monkeypatch)
+    matrix = cloud(n=110_000)
+    together = list(sweep(Tries(matrix), [2, 3, 4, 5]))
+    assert groups == [[2, 3, 4], [5]]
+    for trial in together:
+        alone = Tries(matrix).run(trial.k)
+        assert replace(trial, seconds=0).to_dict() == replace(alone, seconds=0).to_dict()
+
+
+def test_a_trial_that_fails_later_does_not_take_the_first_along(monkeypatch):
+    from engine.clustering import solve as module
+
+    real = module.solve_on_sample
+
+    def solve_on_sample(rows, k, *rest, **settings):
+        if k == 4:
+            raise RuntimeError("by chance")
+        return real(rows, k, *rest, **settings)
+
+    monkeypatch.setattr(module, "solve_on_sample", solve_on_sample)
+    trials = sweep(Tries(cloud(n=110_000)), [2, 3, 4])
+    assert [next(trials).k, next(trials).k] == [2, 3]
+    with pytest.raises(RuntimeError, match="by chance"):
+        next(trials)

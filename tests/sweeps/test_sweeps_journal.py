@@ -17,7 +17,7 @@ from engine.sweeps.journal import Journal
 
 def a_trial(k: int = 2) -> Trial:
     rows = np.random.default_rng(k).normal(size=(50, 3)).astype(np.float32)
-    return Tries(rows, threads=1).run(k).trial
+    return Tries(rows, threads=1).run(k)
 
 
 def same(one: Trial, other: Trial) -> bool:
