@@ -13,7 +13,7 @@ from engine.clustering.quality import chunk_rows, numba_threads
 from engine.clustering.stratified import draw_from_clusters, even_level
 from engine.errors import DataError, SettingError
 
-PAIRS = 2**26
+PAIRS = 2**25
 """Distances that the sampled silhouette computes, about; up to here every sampled row meets all rows."""
 
 REFERENCES_PER_ROW = 8

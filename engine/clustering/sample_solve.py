@@ -58,16 +58,19 @@ class Plan:
         The first sample has the larger of the two.
     starts, starts_for_centroids : int
         At most so many starts there, and for larger k so many centroids in all; never fewer than ``starts_least``.
-    rows, rows_per_cluster : int
-        The same for the larger sample.
+    rows_least, rows, rows_per_cluster : int
+        Rows of the larger sample: ``rows`` from ten clusters on, fewer for fewer, but never fewer than ``rows_least``;
+        more for very many.
     fresh, fresh_for_centroids : int
         Starts of its own there, because it may hold a far cluster that the few rows did not.
-    moves : int
-        Moves of every start there.
+    part : int
+        Those begin on each ``part``-th of its rows.
+    moves_in_part, moves : int
+        Moves of every start there, and on all of it. On the first sample each start makes as many as both.
     kept, kept_moves : int
         Solutions there that go on, and how far.
-    finalists : int
-        Solutions that are measured on all rows.
+    finalists, final_moves : int
+        Solutions that go on further, and are measured on all rows.
     polish_reads : int
         Further reads.
     """
@@ -77,15 +80,19 @@ class Plan:
     starts: int = 16
     starts_for_centroids: int = 160
     starts_least: int = 4
+    rows_least: int = 32_768
     rows: int = 131_072
     rows_per_cluster: int = 4096
-    fresh: int = 10
-    fresh_for_centroids: int = 100
+    fresh: int = 16
+    fresh_for_centroids: int = 160
     fresh_least: int = 2
-    moves: int = 12
+    part: int = 4
+    moves_in_part: int = 7
+    moves: int = 5
     kept: int = 4
-    kept_moves: int = 50
+    kept_moves: int = 15
     finalists: int = 3
+    final_moves: int = 35
     polish_reads: int = 3
 
     def few(self, k: int) -> int:
@@ -98,7 +105,7 @@ class Plan:
 
     def more(self, k: int) -> int:
         """Return the rows of the larger sample."""
-        return max(self.rows, self.rows_per_cluster * k)
+        return max(self.rows_least, min(self.rows, self.rows * k // 10), self.rows_per_cluster * k)
 
     def fresh_starts(self, k: int) -> int:
         """Return the starts on the larger sample."""
@@ -202,7 +209,7 @@ def solve_on_sample(
     begun = lloyd(
         few,
         draw(few, k, starts=max(n_init, plan.first_starts(k)), rng=rng),
-        max_iter=min(plan.moves, limits.max_iter),
+        max_iter=min(plan.moves_in_part + plan.moves, limits.max_iter),
         shift_tolerance=scale.tolerance,
     )
     best, at_rest = _bettered(few, ranked(few, begun)[: plan.kept], plan.effort(k), scale, limits, rng)
@@ -218,7 +225,8 @@ def solve_on_sample(
         sample = held(rows, np.arange(rows.n), rows.weights) if whole else _drawn(rows, few, best[0], plan.more(k), rng)
         passes += not whole
         used = sample.n
-        best = _searched_on(sample, k, best, draw, scale, limits, plan, rng)
+        part = sample if whole else _part(sample, plan.part)
+        best = _searched_on(sample, part, k, best, draw, scale, limits, plan, rng)
     if stats is None:
         measured = yield [rest.centroids for rest in best]
         passes += 1
@@ -294,6 +302,7 @@ def _explained(few: ArrayRows, centroids: Centroids, stats: Stats) -> bool:
 
 def _searched_on(
     sample: ArrayRows,
+    part: ArrayRows,
     k: int,
     known: Sequence[Rest],
     draw: Draw,
@@ -303,13 +312,22 @@ def _searched_on(
     rng: np.random.Generator,
 ) -> list[Rest]:
     """Continue what is known on a larger sample, beside starts of its own; return the finalists, best first."""
-    starts = [*(rest.centroids for rest in known), *draw(sample, k, starts=plan.fresh_starts(k), rng=rng)]
-    moves = min(plan.moves, limits.max_iter)
-    moved = lloyd(sample, starts, max_iter=moves, shift_tolerance=scale.tolerance)
-    kept = distinct(ranked(sample, moved), scale.same)[: plan.kept]
-    if not limits.late():
-        kept = continued(sample, kept, max_iter=min(plan.kept_moves, limits.max_iter), shift_tolerance=scale.tolerance)
-    return ranked(sample, kept)[: plan.finalists]
+
+    def moved(rows: ArrayRows, rests: Sequence[Rest], most: int) -> list[Rest]:
+        if limits.late():
+            return list(rests)
+        return continued(rows, rests, max_iter=min(most, limits.max_iter), shift_tolerance=scale.tolerance)
+
+    fresh = [Rest(start, 0, "") for start in draw(part, k, starts=plan.fresh_starts(k), rng=rng)]
+    begun = moved(sample, [*known, *moved(part, fresh, plan.moves_in_part)], plan.moves)
+    kept = moved(sample, distinct(ranked(sample, begun), scale.same)[: plan.kept], plan.kept_moves)
+    return ranked(sample, moved(sample, ranked(sample, kept)[: plan.finalists], plan.final_moves))
+
+
+def _part(sample: ArrayRows, every: int) -> ArrayRows:
+    """Hold each so many-th row of a sample: as good a sample, only smaller."""
+    index = np.arange(0, sample.n, every)
+    return held(sample, index, None if sample.weights is None else sample.weights[index])
 
 
 def evenly(rows: Rows, m: int, rng: np.random.Generator) -> ArrayRows:
