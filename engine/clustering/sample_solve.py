@@ -71,6 +71,8 @@ class Plan:
         Solutions there that go on, and how far.
     finalists, final_moves : int
         Solutions that go on further, and are measured on all rows.
+    breathing_from : int
+        From this k on, the two best of them breathe once more before: few clusters gain nothing by it.
     polish_reads : int
         Further reads.
     """
@@ -93,6 +95,7 @@ class Plan:
     kept_moves: int = 15
     finalists: int = 3
     final_moves: int = 35
+    breathing_from: int = 24
     polish_reads: int = 3
 
     def few(self, k: int) -> int:
@@ -321,7 +324,12 @@ def _searched_on(
     fresh = [Rest(start, 0, "") for start in draw(part, k, starts=plan.fresh_starts(k), rng=rng)]
     begun = moved(sample, [*known, *moved(part, fresh, plan.moves_in_part)], plan.moves)
     kept = moved(sample, distinct(ranked(sample, begun), scale.same)[: plan.kept], plan.kept_moves)
-    return ranked(sample, moved(sample, ranked(sample, kept)[: plan.finalists], plan.final_moves))
+    last = ranked(sample, moved(sample, ranked(sample, kept)[: plan.finalists], plan.final_moves))
+    if k < plan.breathing_from or limits.late():
+        return last
+    options = {"max_iter": limits.max_iter, "shift_tolerance": scale.tolerance}
+    breathing = breathed(sample, last[:2], plan.effort(k), rng=rng, **options)  # type: ignore[arg-type]
+    return ranked(sample, [*moved(sample, breathing, plan.final_moves), *last])[: plan.finalists]
 
 
 def _part(sample: ArrayRows, every: int) -> ArrayRows:
