@@ -328,7 +328,8 @@ def _searched_on(
     if k < plan.breathing_from or limits.late():
         return last
     options = {"max_iter": limits.max_iter, "shift_tolerance": scale.tolerance}
-    breathing = breathed(sample, last[:2], plan.effort(k), rng=rng, **options)  # type: ignore[arg-type]
+    effort = Effort(width=max(3, min(8, k // 8)))
+    breathing = breathed(sample, last[:2], effort, rng=rng, **options)  # type: ignore[arg-type]
     return ranked(sample, [*moved(sample, breathing, plan.final_moves), *last])[: plan.finalists]
 
 

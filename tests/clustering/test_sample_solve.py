@@ -29,7 +29,7 @@ from engine.errors import DataError
 from tests.clustering.test_search import rest_of
 from tests.reference import kmeans_twin
 
-SMALL = Plan(few_rows=600, few_rows_per_cluster=100, rows=3_000, rows_per_cluster=100)
+SMALL = Plan(few_rows=600, few_rows_per_cluster=100, rows_least=3_000, rows=3_000, rows_per_cluster=100)
 """A plan under which ten thousand rows are many."""
 
 
@@ -145,13 +145,13 @@ def test_what_is_explained_is_worked_out_by_hand():
 def test_the_larger_sample_is_an_unbiased_picture_of_all_rows(weighted):
     X = points("rare", n=40_000, d=3, k=4)
     weights = np.random.default_rng(1).random(40_000) if weighted else None
-    rows = ArrayRows(X, weights)
+    rows = ArrayRows(X, weights, threads=1)
     rng = np.random.default_rng(2)
     few = evenly(rows, 400, rng)
     rough = rest_of(solve(few, 3).centroids)
     other = X[[5, 500, 900]].astype(np.float64)
     told = []
-    for _ in range(150):
+    for _ in range(100):
         sample = _drawn(rows, few, rough, 2_000, rng)
         # Half evenly, half by distance; more only as far as the few rows lack what lies far away.
         assert 1_000 < sample.n < 40_000
@@ -199,11 +199,11 @@ def test_no_more_reads_than_allowed(max_passes):
 
 def test_the_reads_of_a_whole_sample_are_the_exact_ones_only():
     # Up to twice the larger sample all rows are searched: nothing is drawn.
-    rows = Counted(ArrayRows(points("uniform", n=2 * SMALL.rows)))
+    rows = Counted(ArrayRows(points("uniform", n=2 * SMALL.more(6))))
     sampled = found(rows, 6)
-    assert (sampled.passes, sampled.rows_used) == (rows.reads, 2 * SMALL.rows)
-    more = found(ArrayRows(points("uniform", n=2 * SMALL.rows + 500)), 6)
-    assert 0.8 * SMALL.rows < more.rows_used < 1.2 * SMALL.rows
+    assert (sampled.passes, sampled.rows_used) == (rows.reads, 2 * SMALL.more(6))
+    more = found(ArrayRows(points("uniform", n=2 * SMALL.more(6) + 500)), 6)
+    assert 0.8 * SMALL.rows < more.rows_used < 1.2 * SMALL.more(6)
 
 
 def test_groups_that_are_apart_cost_one_read():
