@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.clustering.quality import chunk_rows, numba_threads
+from engine.clustering.jit import numba_threads
+from engine.clustering.quality import chunk_rows
 from engine.clustering.stratified import draw_from_clusters, even_level
 from engine.errors import DataError, SettingError
 

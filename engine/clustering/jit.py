@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,3 +43,17 @@ def _content() -> str:
     for name in SOURCES:
         digest.update((folder / f"{name}.py").read_bytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def numba_threads(threads: int | None) -> Iterator[None]:
+    """Let kernels use so many threads (None: all cores), and give the thread its own setting back."""
+    import numba
+
+    before = numba.get_num_threads()
+    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(most if threads is None else min(threads, most))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)

@@ -43,9 +43,9 @@ def shift_of_rows(rows: MemoryRows) -> FloatMatrix | None:
 
 def moved(rows: MemoryRows, shift: FloatMatrix | None) -> MemoryRows:
     """Return the rows with the shift subtracted; the rows themselves where there is none."""
-    if shift is None:
+    if shift is None or isinstance(rows, SparseRows):
         return rows
-    return ArrayRows(rows.matrix - shift, rows.weights, rows.threads)
+    return ArrayRows(rows.matrix - shift, rows.weights, rows.threads, names=rows.names)
 
 
 def beside(rows: MemoryRows, centres: Centroids) -> tuple[MemoryRows, Centroids, FloatMatrix | float]:

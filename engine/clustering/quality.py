@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.clustering.jit import numba_threads
 from engine.errors import DataError
 
 _MIN_CHUNK_ROWS = 65_536
@@ -126,17 +125,3 @@ def silhouette(matrix: NDArray[Any], labels: NDArray[Any], *, threads: int | Non
 def chunk_rows(k: int, d: int) -> int:
     """Return how many rows a chunk has, so that the k·d sums kept for each stay below one byte in eight rows."""
     return max(_MIN_CHUNK_ROWS, 64 * k * d)
-
-
-@contextmanager
-def numba_threads(threads: int | None) -> Iterator[None]:
-    """Let kernels use so many threads (None: all cores), and give the thread its own setting back."""
-    import numba
-
-    before = numba.get_num_threads()
-    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(most if threads is None else min(threads, most))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine.clustering.jit import numba_threads
 from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
 from engine.clustering.rows_input import as_matrix, checked_weights, flat, not_finite
 from engine.errors import DataError, SettingError
@@ -100,6 +101,11 @@ class ArrayRows:
     def matrix(self) -> FloatMatrix:
         """The rows as they are held, (n, d), contiguous by rows or by columns; not to be written to."""
         return self._X
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """Column names, for messages."""
+        return self._names
 
     @property
     def weights(self) -> NDArray[np.float64] | None:
@@ -219,8 +225,9 @@ class ArrayRows:
                     parts,
                 )
                 for chunk, found in enumerate(drawn):
-                    index.append(place[chunk, :found])
-                    squared.append(distance[chunk, :found])
+                    # A view would keep the whole of the scratch.
+                    index.append(place[chunk, :found].copy())
+                    squared.append(distance[chunk, :found].copy())
                     inertia += float(parts[chunk])
         self._check_total(inertia)
         return Drawn(np.concatenate(index), np.concatenate(squared).astype(np.float64), inertia)
@@ -335,7 +342,8 @@ class ArrayRows:
         """
         from engine.clustering import seeding_kernels
 
-        weights = np.ones(self.n) if self._weights is None else self._weights
+        self.check()
+        weights = np.ones(self.n) if self._weights is None else flat(self._weights)
         picks = np.empty(shares.shape[:2], dtype=np.int64)
         with self.running():
             seeding_kernels.greedy_starts(self._columns, self.d, weights, shares, picks)
@@ -352,6 +360,7 @@ class ArrayRows:
         >>> rows.matrix[:, 0].tolist(), rows.weights.tolist()
         ([1.0, 3.0], [1.0, 2.0])
         """
+        self.check()
         order = np.lexsort(self._X.T[::-1])
         weights = np.ones(self.n) if self._weights is None else self._weights
         order = order[weights[order] > 0]
@@ -361,22 +370,13 @@ class ArrayRows:
         firsts = np.flatnonzero(new)
         return ArrayRows(ordered[firsts], np.add.reduceat(weights[order], firsts), self._threads)
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> AbstractContextManager[None]:
         """Let kernels use this object's number of threads, and give the thread its own setting back."""
-        import numba
-
-        before = numba.get_num_threads()
-        most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-        numba.set_num_threads(most if self._threads is None else min(self._threads, most))
-        try:
-            yield
-        finally:
-            numba.set_num_threads(before)
+        return numba_threads(self._threads)
 
     @property
-    def _kernel_weights(self) -> NDArray[np.float64]:
-        return np.empty(0) if self._weights is None else self._weights
+    def _kernel_weights(self) -> FloatMatrix:
+        return np.empty(0) if self._weights is None else flat(self._weights)
 
     @property
     def given(self) -> tuple[FloatMatrix, int, int, bool]:

@@ -222,13 +222,17 @@ def solve_on_sample(
         (stats,) = yield [best[0].centroids]
         passes = 1
         best = best[:1]
-    if (stats is None or not _explained(few, best[0].centroids, stats)) and not limits.stop(passes + 1):
+    fair = stats is not None and _explained(few, best[0].centroids, stats)
+    mean = _mean_square(few.step([best[0].centroids])[0] if stats is None else stats)
+    if not fair and not limits.stop(passes + 1):
         stats = None
         whole = rows.n <= 2 * plan.more(k)
-        sample = held(rows, np.arange(rows.n), rows.weights) if whole else _drawn(rows, few, best[0], plan.more(k), rng)
+        if whole:
+            sample = part = held(rows, np.arange(rows.n), rows.weights)
+        else:
+            sample, part = _drawn(rows, best[0].centroids, mean, plan.more(k), plan.part, rng)
         passes += not whole
         used = sample.n
-        part = sample if whole else _part(sample, plan.part)
         best = _searched_on(sample, part, k, best, draw, scale, limits, plan, rng)
     if stats is None:
         measured = yield [rest.centroids for rest in best]
@@ -248,7 +252,7 @@ def solve_on_sample(
         if shift <= scale.asked:
             reason = "tolerance" if shift > 0 else "fixed point"
             break
-        if left <= POLISHED or (at_rest and used == few.n):
+        if left <= POLISHED or fair:
             reason = "polished"
             break
         reason = limits.stop(passes) or "polished"
@@ -296,11 +300,11 @@ def _explained(few: ArrayRows, centroids: Centroids, stats: Stats) -> bool:
     weights = np.ones(few.n) if few.weights is None else few.weights
     k = len(centroids)
     squared = np.square(distances)
-    total, square_total = (np.bincount(labels, weights**power, k) for power in (1, 2))
+    total = np.bincount(labels, weights, k)
     mean = np.bincount(labels, weights * squared, k) / np.maximum(total, 1e-300)
     error = np.sqrt(np.bincount(labels, np.square(weights * (squared - mean[labels])), k)) / np.maximum(total, 1e-300)
     surplus = stats.sse - stats.counts * (mean + STANDARD_ERRORS * error)
-    return float(surplus[square_total > 0].clip(min=0.0).sum()) <= UNEXPLAINED * stats.inertia
+    return float(surplus.clip(min=0.0).sum()) <= UNEXPLAINED * stats.inertia
 
 
 def _searched_on(
@@ -333,16 +337,17 @@ def _searched_on(
     return ranked(sample, [*moved(sample, breathing, plan.final_moves), *last])[: plan.finalists]
 
 
-def _part(sample: ArrayRows, every: int) -> ArrayRows:
-    """Hold each so many-th row of a sample: as good a sample, only smaller."""
-    index = np.arange(0, sample.n, every)
-    return held(sample, index, None if sample.weights is None else sample.weights[index])
-
-
 def evenly(rows: Rows, m: int, rng: np.random.Generator) -> ArrayRows:
-    """Hold about m rows, each with the same chance, in memory."""
-    index = draw_evenly(rows.n, min(m, rows.n), rng)
-    return held(rows, index, None if rows.weights is None else rows.weights[index])
+    """Hold about m rows in memory, each drawn with a chance in proportion to its weight."""
+    if rows.weights is None or m >= rows.n:
+        index = draw_evenly(rows.n, min(m, rows.n), rng)
+        return held(rows, index, None if rows.weights is None else rows.weights[index])
+    ends = np.cumsum(rows.weights)
+    points = (np.arange(m) + rng.random(m)) * (ends[-1] / m)
+    # What rounding puts beyond the end belongs to the last row with a weight.
+    last = int(np.flatnonzero(rows.weights)[-1])
+    index, times = np.unique(np.minimum(np.searchsorted(ends, points, side="right"), last), return_counts=True)
+    return held(rows, index, times.astype(np.float64))
 
 
 def held(rows: Rows, index: IntArray, weights: NDArray[np.float64] | None) -> ArrayRows:
@@ -350,17 +355,25 @@ def held(rows: Rows, index: IntArray, weights: NDArray[np.float64] | None) -> Ar
     return ArrayRows(rows.take(index), weights, threads=rows.threads)
 
 
-def _drawn(rows: Rows, few: ArrayRows, rough: Rest, m: int, rng: np.random.Generator) -> ArrayRows:
+def _drawn(
+    rows: Rows, rough: Centroids, mean: float, m: int, part: int, rng: np.random.Generator
+) -> tuple[ArrayRows, ArrayRows]:
     """Draw about half of m rows evenly and half by squared distance from the centroids, weighted to stand for all.
 
-    Were the few rows' mean squared distance wrong, because they lack a far cluster, more rows would be drawn, and the
-    weights be right all the same.
+    ``mean`` is what the rows' mean squared distance is thought to be. Were it wrong, because few rows lacked a far
+    cluster, more rows would be drawn, and the weights be right all the same. The second sample is drawn from the first
+    and has about one row in ``part``: those that lie so far that they are sure to be in it, are.
     """
-    (stats,) = few.step([rough.centroids])
     total = float(rows.n) if rows.weights is None else float(rows.weights.sum())
-    mean = stats.inertia / float(stats.counts.sum())
     even, per_square = 0.5 * m / total, 0.5 * m / (total * mean) if mean > 0 else 0.0
-    drawn = rows.draw(rough.centroids, even, per_square, int(rng.integers(2**63)))
-    own = 1.0 if rows.weights is None else rows.weights[drawn.index]
-    chance = np.minimum(own * (even + per_square * drawn.squared), 1.0)
-    return held(rows, drawn.index, own / chance)
+    drawn = rows.draw(rough, even, per_square, int(rng.integers(2**63)))
+    own = np.ones(len(drawn.index)) if rows.weights is None else rows.weights[drawn.index]
+    expected = own * (even + per_square * drawn.squared)
+    chance, chance_of_part = np.minimum(expected, 1.0), np.minimum(expected / part, 1.0)
+    sample = held(rows, drawn.index, own / chance)
+    inside = np.flatnonzero(rng.random(len(own)) * chance < chance_of_part)
+    return sample, held(sample, inside, own[inside] / chance_of_part[inside])
+
+
+def _mean_square(stats: Stats) -> float:
+    return stats.inertia / float(stats.counts.sum())

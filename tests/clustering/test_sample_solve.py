@@ -26,7 +26,6 @@ from engine.clustering.search import Effort
 from engine.clustering.seeding import TooFewDistinctRowsError, kmeans_plus_plus
 from engine.clustering.solve import solve, solve_many
 from engine.errors import DataError
-from tests.clustering.test_search import rest_of
 from tests.reference import kmeans_twin
 
 SMALL = Plan(few_rows=600, few_rows_per_cluster=100, rows_least=3_000, rows=3_000, rows_per_cluster=100)
@@ -148,17 +147,26 @@ def test_the_larger_sample_is_an_unbiased_picture_of_all_rows(weighted):
     rows = ArrayRows(X, weights, threads=1)
     rng = np.random.default_rng(2)
     few = evenly(rows, 400, rng)
-    rough = rest_of(solve(few, 3).centroids)
+    rough = solve(few, 3).centroids
+    (seen,) = few.step([rough])
+    mean = seen.inertia / seen.counts.sum()
     other = X[[5, 500, 900]].astype(np.float64)
     told = []
     for _ in range(100):
-        sample = _drawn(rows, few, rough, 2_000, rng)
+        sample, part = _drawn(rows, rough, mean, 2_000, 4, rng)
         # Half evenly, half by distance; more only as far as the few rows lack what lies far away.
         assert 1_000 < sample.n < 40_000
-        told.append([sample.weights.sum(), *(stats.inertia for stats in sample.step([rough.centroids, other]))])
-    truth = [
+        assert 250 < part.n < sample.n
+        told.append(
+            [
+                figure
+                for drawn in (sample, part)
+                for figure in (drawn.weights.sum(), *(stats.inertia for stats in drawn.step([rough, other])))
+            ]
+        )
+    truth = 2 * [
         40_000 if weights is None else weights.sum(),
-        *(stats.inertia for stats in rows.step([rough.centroids, other])),
+        *(stats.inertia for stats in rows.step([rough, other])),
     ]
     errors = np.std(told, axis=0) / np.sqrt(len(told))
     assert (np.abs(np.mean(told, axis=0) - truth) <= 4 * errors).all()
@@ -303,10 +311,11 @@ def test_one_cluster_is_the_mean(weighted):
     np.testing.assert_allclose(solution.centroids, [mean], rtol=1e-9, atol=1e-12)
 
 
-def test_the_plan_of_small_and_large_k():
-    plan = Plan()
-    assert [plan.few(k) for k in (1, 8, 9, 100)] == [16_384, 16_384, 18_432, 204_800]
-    assert [plan.first_starts(k) for k in (1, 10, 20, 1_000)] == [16, 16, 8, 4]
-    assert [plan.fresh_starts(k) for k in (1, 20, 1_000)] == [10, 5, 2]
+def test_the_plan_follows_k_without_a_leap():
+    plan, ks = Plan(), (1, 2, 8, 9, 20, 100, 1_000)
     assert [plan.effort(k) for k in (1, 20, 1_000)] == [Effort(width=width) for width in (3, 5, 24)]
-    assert all(plan.more(k) >= 2 * plan.few(k) for k in (1, 8, 9, 100))
+    for rows_of, starts_of in ((plan.few, plan.first_starts), (plan.more, plan.fresh_starts)):
+        assert sorted(map(rows_of, ks)) == [rows_of(k) for k in ks]
+        assert sorted(map(starts_of, ks), reverse=True) == [starts_of(k) for k in ks]
+        assert min(map(starts_of, ks)) >= 2
+    assert all(plan.more(k) >= 2 * plan.few(k) for k in ks)
