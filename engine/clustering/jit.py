@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, nullcontext
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
+
+_ONE_AT_A_TIME = threading.RLock()
 
 MATH = frozenset({"contract", "nnan", "nsz"})
 """Freedoms of the compiler with floating point. It may not choose the order of a sum, or the result would differ from
@@ -22,18 +28,61 @@ def compiled(*, parallel: bool = False, math: frozenset[str] = MATH) -> Callable
 
     numba asks only whether the file of the outermost function has changed, by its time and size. What it calls from
     other files would stay as it was when they change, and a package that was installed over an older one may have the
-    times and sizes of its predecessor. Here the content of all files counts.
+    times and sizes of its predecessor. Here the content of all files counts. Where nothing can be kept, or what was
+    kept cannot be read, the function is compiled anew.
     """
 
     def build(function: Any) -> Any:
         import numba
 
         njit: Any = numba.njit
-        dispatcher = njit(cache=True, nogil=True, error_model="numpy", fastmath=set(math), parallel=parallel)(function)
-        dispatcher._cache._cache_file._source_stamp = _content()
+        options = {"nogil": True, "error_model": "numpy", "fastmath": set(math), "parallel": parallel}
+        try:
+            dispatcher = njit(cache=True, **options)(function)
+        except RuntimeError as error:
+            # No folder that numba may write to; NUMBA_CACHE_DIR names one.
+            log.debug("machine code of %s is not kept: %s", function.__name__, error)
+            return njit(**options)(function)
+        kept = dispatcher._cache
+        kept._cache_file._source_stamp = _content()
+        kept.load_overload = _careful(kept.load_overload, kept.cache_path)
+        kept.save_overload = _careful(kept.save_overload, kept.cache_path)
         return dispatcher
 
     return build
+
+
+def _careful(function: Callable[..., Any], folder: str) -> Callable[..., Any]:
+    """Read and write the files of machine code one process at a time, and do without where that fails.
+
+    Two processes that compile at once would write over each other's files, and one would run the other's code. The
+    files save time, no more.
+    """
+
+    @wraps(function)
+    def attempt(*args: Any) -> Any:
+        try:
+            with _alone(folder):
+                return function(*args)
+        except Exception as error:  # a file cut short fails in as many ways as there are
+            log.warning("machine code cannot be kept or read back, and is compiled anew: %s", error)
+            return None
+
+    return attempt
+
+
+@contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    """Hold the lock of a folder; where the system has no such locks, go on without."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with (Path(folder) / "kernels.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @cache
@@ -50,10 +99,23 @@ def numba_threads(threads: int | None) -> Iterator[None]:
     """Let kernels use so many threads (None: all cores), and give the thread its own setting back."""
     import numba
 
-    before = numba.get_num_threads()
-    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(most if threads is None else min(threads, most))
+    with _ONE_AT_A_TIME if _takes_one_caller() else nullcontext():
+        before = numba.get_num_threads()
+        most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        numba.set_num_threads(most if threads is None else min(threads, most))
+        try:
+            yield
+        finally:
+            numba.set_num_threads(before)
+
+
+def _takes_one_caller() -> bool:
+    """Say whether numba's threads would abort the process if two threads of it called kernels at once."""
+    import numba
+
+    known: Any = numba
     try:
-        yield
-    finally:
-        numba.set_num_threads(before)
+        return bool(known.threading_layer() == "workqueue")
+    except ValueError:
+        # Not chosen yet: the first call does.
+        return True

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine.clustering.jit import numba_threads
 from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
-from engine.clustering.rows_input import as_matrix, checked_weights, flat, not_finite
+from engine.clustering.rows_input import as_matrix, checked_weights, distinct_rows, flat, not_finite
 from engine.errors import DataError, SettingError
 
 PARTS_BYTES = 32 * 2**20
@@ -149,6 +149,8 @@ class ArrayRows:
         """
         from engine.clustering import kernels
 
+        if not len(models):
+            return []
         bounds = np.cumsum([0, *(len(model) for model in models)], dtype=np.int64)
         K = int(bounds[-1])
         C = np.concatenate([self._narrow(model) for model in models])
@@ -257,6 +259,9 @@ class ArrayRows:
 
         parts = np.empty(-(-self.n // kernels.CHUNK))
         distances = np.empty(0, dtype=np.float32) if distances_out is None else distances_out
+        # The kernel would write beyond what is shorter.
+        if labels_out.shape != (self.n,) or distances.shape not in ((self.n,), (0,)):
+            raise DataError(f"assign: expected room for {self.n} rows; got {labels_out.shape} and {distances.shape}.")
         with self.running():
             kernels.assign_chunks(
                 *self.given, self._kernel_weights, self._narrow(centroids), labels_out, distances, parts
@@ -361,14 +366,8 @@ class ArrayRows:
         ([1.0, 3.0], [1.0, 2.0])
         """
         self.check()
-        order = np.lexsort(self._X.T[::-1])
-        weights = np.ones(self.n) if self._weights is None else self._weights
-        order = order[weights[order] > 0]
-        ordered = self._X[order]
-        new = np.ones(len(ordered), dtype=bool)
-        new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-        firsts = np.flatnonzero(new)
-        return ArrayRows(ordered[firsts], np.add.reduceat(weights[order], firsts), self._threads)
+        rows, weights = distinct_rows(self._X, self._weights)
+        return ArrayRows(rows, weights, self._threads)
 
     def running(self) -> AbstractContextManager[None]:
         """Let kernels use this object's number of threads, and give the thread its own setting back."""
@@ -386,8 +385,12 @@ class ArrayRows:
     def _narrow(self, centroids: Centroids) -> FloatMatrix:
         """Centroids in the rows' precision, one after the other."""
         model = np.asarray(centroids, dtype=np.float64)
-        if model.ndim != 2 or model.shape[1] != self.d:
-            raise DataError(f"centroids: expected shape (k, {self.d}), as the rows have; got {model.shape}.")
+        if model.ndim != 2 or model.shape[1] != self.d or not len(model):
+            raise DataError(
+                f"centroids: expected shape (k, {self.d}), as the rows have, and k of 1 or more; got {model.shape}."
+            )
+        if not np.isfinite(model).all():
+            raise DataError("centroids: expected finite numbers; got NaN or infinity.")
         return model.astype(self._X.dtype).ravel()
 
     def _check_total(self, squared: NDArray[np.float64] | float) -> None:

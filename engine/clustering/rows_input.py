@@ -63,3 +63,15 @@ def not_finite(matrix: FloatMatrix, names: Sequence[str] | None) -> DataError:
         f"Rows to cluster: expected finite numbers; NaN or infinity in {told} of {len(matrix)} rows. "
         "Fill or drop these values before clustering."
     )
+
+
+def distinct_rows(matrix: FloatMatrix, weights: NDArray[np.float64] | None) -> tuple[FloatMatrix, NDArray[np.float64]]:
+    """Return the different rows with a weight, in lexical order, each with the weight of all its copies."""
+    order = np.lexsort(matrix.T[::-1])
+    own = np.ones(len(matrix)) if weights is None else weights
+    order = order[own[order] > 0]
+    ordered = matrix[order]
+    new = np.ones(len(ordered), dtype=bool)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    firsts = np.flatnonzero(new)
+    return ordered[firsts], np.add.reduceat(own[order], firsts)

@@ -135,6 +135,11 @@ class SparseRows:
             belongs = csr_array((weights, nearest.ravel(), ends), shape=(m, K))
             part = (belongs.T @ X).tocoo()
             sums[part.coords] += part.data
+        if not np.isfinite(sse).all():
+            raise DataError(
+                "Rows to cluster: squared distances are beyond float64. Scale the features: values above 1e150 cannot "
+                "be squared."
+            )
         return [
             Stats(counts=counts[low:high], sums=sums[low:high], sse=sse[low:high]) for low, high in pairwise(bounds)
         ]

@@ -297,7 +297,8 @@ def _explained(few: ArrayRows, centroids: Centroids, stats: Stats) -> bool:
     """
     labels, distances = np.empty(few.n, dtype=np.int32), np.empty(few.n)
     few.assign(centroids, labels, distances)
-    weights = np.ones(few.n) if few.weights is None else few.weights
+    # Squares of weights are taken below: their unit must not matter.
+    weights = np.ones(few.n) if few.weights is None else few.weights / few.weights.max()
     k = len(centroids)
     squared = np.square(distances)
     total = np.bincount(labels, weights, k)
