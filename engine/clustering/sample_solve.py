@@ -54,8 +54,9 @@ class Plan:
 
     Attributes
     ----------
-    few_rows, few_rows_per_cluster : int
-        The first sample has the larger of the two.
+    few_rows, few_rows_per_cluster, few_rows_most, few_rows_least : int
+        The first sample has so many rows, or so many a cluster up to ``few_rows_most``, or ``few_rows_least`` a cluster:
+        the largest.
     starts, starts_for_centroids : int
         At most so many starts there, and for larger k so many centroids in all; never fewer than ``starts_least``.
     rows_least, rows, rows_per_cluster : int
@@ -79,12 +80,14 @@ class Plan:
 
     few_rows: int = 16_384
     few_rows_per_cluster: int = 2048
+    few_rows_most: int = 40_960
+    few_rows_least: int = 512
     starts: int = 16
     starts_for_centroids: int = 160
     starts_least: int = 4
     rows_least: int = 32_768
     rows: int = 131_072
-    rows_per_cluster: int = 4096
+    rows_per_cluster: int = 2048
     fresh: int = 16
     fresh_for_centroids: int = 160
     fresh_least: int = 2
@@ -100,7 +103,7 @@ class Plan:
 
     def few(self, k: int) -> int:
         """Return the rows of the first sample."""
-        return max(self.few_rows, self.few_rows_per_cluster * k)
+        return max(self.few_rows, min(self.few_rows_most, self.few_rows_per_cluster * k), self.few_rows_least * k)
 
     def first_starts(self, k: int) -> int:
         """Return the starts on the first sample."""

@@ -28,7 +28,9 @@ from engine.clustering.solve import solve, solve_many
 from engine.errors import DataError
 from tests.reference import kmeans_twin
 
-SMALL = Plan(few_rows=600, few_rows_per_cluster=100, rows_least=3_000, rows=3_000, rows_per_cluster=100)
+SMALL = Plan(
+    few_rows=600, few_rows_per_cluster=100, few_rows_least=100, rows_least=3_000, rows=3_000, rows_per_cluster=100
+)
 """A plan under which ten thousand rows are many."""
 
 
