@@ -55,8 +55,8 @@ class Plan:
     Attributes
     ----------
     few_rows, few_rows_per_cluster, few_rows_most, few_rows_least : int
-        The first sample has so many rows, or so many a cluster up to ``few_rows_most``, or ``few_rows_least`` a cluster:
-        the largest.
+        The first sample has ``few_rows``, or so many a cluster up to ``few_rows_most``, or ``few_rows_least`` a
+        cluster: the most of these.
     starts, starts_for_centroids : int
         At most so many starts there, and for larger k so many centroids in all; never fewer than ``starts_least``.
     rows_least, rows, rows_per_cluster : int
