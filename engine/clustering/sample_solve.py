@@ -87,7 +87,7 @@ class Plan:
     starts_least: int = 4
     rows_least: int = 32_768
     rows: int = 131_072
-    rows_per_cluster: int = 2048
+    rows_per_cluster: int = 4096
     fresh: int = 16
     fresh_for_centroids: int = 160
     fresh_least: int = 2
