@@ -22,8 +22,8 @@ FEATURES = 8
 SIZES = {"XS": 20_000, "S": 500_000, "M": 2_000_000, "L": 5_000_000}
 KS = (2, 5, 10, 20, 50, 100, 200)
 CENTROID_TOLERANCE = 1e-2
-"""Most that a centroid may be off, in standard deviations of a feature. A library that adds float32 is off by up to 3e-3
-here, and a row between two centroids may fall to either."""
+"""Most that a centroid may be off, in standard deviations of a feature. A library that adds float32 is off by 3e-3,
+and a row between two centroids may fall to either."""
 INERTIA_TOLERANCE = 1e-5
 
 

@@ -158,7 +158,32 @@ def hold_rows(
 
 
 def cluster_rows(rows: Rows, k: int, *, backend: str, solver: str = "auto", seed: int = 0) -> Clustering:
-    """Do what :func:`cluster` does, for a caller that has checked settings and rows once for many trials."""
+    """Do what :func:`cluster` does with rows that are held already: in memory, in blocks, on workers or in a file.
+
+    Parameters
+    ----------
+    rows : Rows
+        From :func:`hold_rows`, or :class:`engine.clustering.rows_file.FileRows`.
+    k, backend, solver, seed
+        As :func:`cluster` takes them. FAISS, scikit-learn and Dask-ML do not read files.
+
+    Raises
+    ------
+    SettingError
+        An unknown backend, or one that cannot take these rows; k below 1.
+    DataError
+        Fewer distinct rows than k.
+    """
+    check_settings(backend=backend, solver=solver, seed=seed, threads=None)
+    check_k_value(k)
+    if backend != "native":
+        from engine.clustering.rows_file import FileRows
+
+        if isinstance(rows, FileRows):
+            raise SettingError(
+                f"clustering.backend: {backend} needs rows in memory; got rows in a file. Use backend native, or load "
+                f"the rows and call cluster."
+            )
     started = time.perf_counter()
     proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed)
     centroids, labels, distances, total = assigned(rows, proposal.centroids)

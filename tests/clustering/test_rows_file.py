@@ -18,7 +18,7 @@ from engine.clustering.backends import cluster_rows
 from engine.clustering.rows_blocks import BlockRows
 from engine.clustering.rows_file import FileRows, rows_of_block
 from engine.clustering.solve import solve
-from engine.errors import DataError
+from engine.errors import DataError, SettingError
 
 NAMES = ["spend", "orders", "recency_days"]
 
@@ -265,3 +265,10 @@ def test_nulls_are_named(tmp_path):
     with pytest.raises(DataError, match=r"b.parquet, row 2: .*null in spend \(1\) of 2 rows from row 1"):
         rows.step([np.zeros((1, 1))])
     assert rows.take(np.array([0, 4])).tolist() == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize(("backend", "told"), [("faiss", "needs rows in memory"), ("foo", "foo")])
+def test_backends_that_cannot_read_files_say_so(tmp_path, backend, told):
+    np.save(tmp_path / "rows.npy", np.zeros((10, 2), np.float32))
+    with FileRows.npy(tmp_path / "rows.npy") as rows, pytest.raises(SettingError, match=told):
+        cluster_rows(rows, 2, backend=backend)
