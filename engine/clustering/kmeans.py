@@ -48,7 +48,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         n_clusters and ``random_state``.
     n_init : "auto" or int
         Starts, of which the best is kept. ``auto``: 10, or 1 when ``init`` is an array. The sample solver makes 64
-        or more.
+        or more when asked.
     max_iter : int
         Most moves of a start.
     tol : float

@@ -14,7 +14,8 @@ import psutil
 from numpy.typing import NDArray
 
 from engine.clustering.agreement import adjusted_rand, match_clusters
-from engine.clustering.backends import BACKENDS, check_k, check_settings, checked_matrix
+from engine.clustering.backends import BACKENDS, check_settings
+from engine.clustering.checks import check_k, checked_matrix
 from engine.clustering.parity_process import Fit, FitFailedError, Task, fit_apart
 from engine.clustering.parity_result import Agreement, Line, Parity
 from engine.clustering.quality import inertia

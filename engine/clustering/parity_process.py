@@ -281,7 +281,8 @@ def reason(error: Exception) -> str:
 
 def warm(task: Task) -> dict[str, Any]:
     """Fit a few rows as the task will be, so that nothing is imported or compiled while the clock runs."""
-    from engine.clustering.backends import cluster, distinct_rows
+    from engine.clustering.backends import cluster
+    from engine.clustering.checks import distinct_rows
 
     few = np.array(np.load(task.matrix, mmap_mode="r")[:_WARM_ROWS])
     k = distinct_rows(few, task.k)

@@ -16,15 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.clustering.agreement import adjusted_rand
-from engine.clustering.backends import (
-    check_k,
-    check_k_value,
-    check_settings,
-    checked_matrix,
-    cluster,
-    distinct_rows,
-    too_few_distinct,
-)
+from engine.clustering.backends import check_settings, cluster
+from engine.clustering.checks import check_k, check_k_value, checked_matrix, distinct_rows, too_few_distinct
 from engine.clustering.indices import Estimate, total_scatter
 from engine.clustering.nearest import two_nearest
 from engine.clustering.seeding import draw_evenly

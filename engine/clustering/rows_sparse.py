@@ -14,11 +14,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.clustering.lloyd import lloyd, mean_variance, next_centroids, residual
 from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
 from engine.clustering.rows_input import checked_weights
 from engine.clustering.seeding import SEEDINGS, TooFewDistinctRowsError
-from engine.clustering.solve import DISTINCT_UP_TO_ROWS, FULL_STARTS, Solution
+from engine.clustering.solve import DISTINCT_UP_TO_ROWS, FULL_STARTS, Solution, best_of
 from engine.errors import DataError, SettingError
 
 BLOCK_ROWS = 4096
@@ -331,19 +330,7 @@ def solve_sparse(
         starts = SEEDINGS[init](cast(Any, rows), k, starts=n_init or FULL_STARTS, rng=np.random.default_rng(seed))
     else:
         starts = list(init)
-    rests = lloyd(rows, starts, max_iter=max_iter, shift_tolerance=tol * mean_variance(rows) if tol > 0 else 0.0)
-    stats = rows.step([rest.centroids for rest in rests])
-    winner = min(range(len(rests)), key=lambda number: stats[number].inertia)
-    best = rests[winner]
-    return Solution(
-        centroids=best.centroids,
-        n_iter=best.n_iter,
-        passes=float(max(rest.n_iter for rest in rests) + 1 + 2 * (tol > 0)),
-        solver="full",
-        stop_reason=best.stop_reason,
-        residual=residual(best.centroids, next_centroids(rows, best.centroids, stats[winner]), stats[winner]),
-        rows_used=rows.n,
-    )
+    return best_of(rows, starts, max_iter=max_iter, tol=tol)
 
 
 def _canonical(X: Any) -> Any:

@@ -1,9 +1,8 @@
 """Where k-means begins, and which rows a sample holds.
 
-Both are draws in proportion to a mass. Seeds are drawn one after the other in proportion to the squared distance from
-those before (k-means++), the best of a few trials being kept each time. Samples are drawn *systematically*: the mass
-is cut into equal pieces and one row comes from each, which varies less than independent draws and reads the rows in
-order.
+Seeds are drawn one after the other in proportion to the squared distance from those before (k-means++), the best of a
+few trials being kept each time. An even sample is drawn *systematically*: the rows are cut into equal stretches and one
+comes from each, which varies less than independent draws and reads the rows in order.
 """
 
 from __future__ import annotations

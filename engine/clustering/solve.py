@@ -260,6 +260,11 @@ def _solve_full(
             # Where even so many rows hold so few that differ, all that do fit in memory.
             rows = rows.distinct()
             starts = SEEDINGS[init](rows, k, starts=n_init, rng=rng)
+    return best_of(rows, starts, max_iter=max_iter, tol=tol)
+
+
+def best_of(rows: Rows, starts: Sequence[Centroids], *, max_iter: int, tol: float) -> Solution:
+    """Move all starts over all rows until they rest, and return the best."""
     rests = lloyd(rows, starts, max_iter=max_iter, shift_tolerance=tol * mean_variance(rows) if tol > 0 else 0.0)
     stats = rows.step([rest.centroids for rest in rests])
     winner = min(range(len(rests)), key=lambda number: stats[number].inertia)

@@ -11,19 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.clustering.backends import (
-    Proposed,
-    assigned,
-    check_k,
-    check_k_value,
-    check_settings,
-    checked_matrix,
-    cluster_rows,
-    distinct_rows,
-    hold_rows,
-    propose_many,
-    too_few_distinct,
-)
+from engine.clustering.backends import Proposed, assigned, check_settings, cluster_rows, hold_rows, propose_many
+from engine.clustering.checks import check_k, check_k_value, checked_matrix, distinct_rows, too_few_distinct
 from engine.clustering.figures import measure
 from engine.clustering.indices import Estimate, silhouette_euclidean, total_scatter
 from engine.clustering.resampling import bootstrap_stability, gap_statistic

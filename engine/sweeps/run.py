@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.clustering.agreement import stability
-from engine.clustering.backends import check_k
+from engine.clustering.checks import check_k
 from engine.clustering.indices import Estimate
 from engine.clustering.sweep import Tries
 from engine.clustering.trial import Costly, Trial

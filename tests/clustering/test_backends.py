@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from engine.clustering import backends
-from engine.clustering.backends import BACKENDS, cluster, distinct_rows
+from engine.clustering.backends import BACKENDS, cluster
+from engine.clustering.checks import distinct_rows
 from engine.clustering.quality import inertia
 from engine.errors import DataError, SettingError
 from tests.reference.inertia_twin import squared_distances
