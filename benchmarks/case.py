@@ -82,7 +82,7 @@ class Contestant:
     packages
         Distributions whose versions are recorded; without one of them the row says so.
     says
-        What it does, in a few words for the reader of the table.
+        What it does, in a few words for the reader of the table; ``{sample}`` stands for the rows that it searches.
     warm
         Calls after the first.
     sizes
@@ -93,6 +93,8 @@ class Contestant:
         Most solver seeds that it is run with; for those that take minutes.
     data
         Kinds of data that it is run on; all of them by default.
+    sample
+        Rows that it searches, where that is not all: fewer at a size that has fewer.
     """
 
     call: Contend
@@ -103,6 +105,7 @@ class Contestant:
     compiles: bool = False
     solver_seeds: int | None = None
     data: tuple[str, ...] | None = None
+    sample: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,8 @@ class Case:
         What the tables call it.
     version
         To be raised when the same seed makes other data.
+    rows
+        Rows of each size, for cases with contestants that search a sample.
     """
 
     name: str
@@ -158,6 +163,24 @@ class Case:
     within: float | None = None
     against: str | None = None
     curves: bool = False
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+    def says(self, name: str, size: str) -> str:
+        """Return what a contestant does, with the rows that its sample has at this size.
+
+        Examples
+        --------
+        >>> find_case("large_k").says("subsample_100k_3", "L")
+        'scikit-learn, best of three starts on 100,000 rows, then predict'
+        >>> find_case("large_k").says("subsample_100k_3", "XS")
+        'scikit-learn, best of three starts on all 5,000 rows, then predict'
+        """
+        contestant = self.contestants[name]
+        if contestant.sample is None:
+            return contestant.says
+        whole = self.rows[size]
+        told = f"{contestant.sample:,} rows" if contestant.sample < whole else f"all {whole:,} rows"
+        return contestant.says.replace("{sample}", told)
 
     def check(self, what: str, names: list[str] | tuple[str, ...], known: Mapping[str, Any] | tuple[str, ...]) -> None:
         """Raise :class:`SettingError` unless each name is known."""

@@ -52,7 +52,7 @@ def told_curves(rows: Sequence[Row], case: Case, size: str) -> str:
     for data in dict.fromkeys(data for data, _ in found):
         own = {name: dict(points) for (kind, name), points in found.items() if kind == data}
         beside = own.get(case.against or "", {})
-        head = [data, *(f"{case.contestants[name].says}, s" for name in own)]
+        head = [data, *(f"{case.says(name, size)}, s" for name in own)]
         compared = [name for name in own if beside and name != case.against]
         head += [f"{name} / {case.against}" for name in compared]
         lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]

@@ -86,6 +86,11 @@ def seconds_of(row: Row) -> float | None:
     return None if cold is None else float(cold)
 
 
+def is_cold(row: Row) -> bool:
+    """Say whether :func:`seconds_of` a row are those of the first call, imports included, for want of another."""
+    return not row["warm_seconds"] and row["cold_seconds"] is not None
+
+
 def with_ratios(rows: Iterable[Row], quality: str | None) -> list[Row]:
     """Return the rows with ``ratio``: the quality as a multiple of the best known of the same data.
 

@@ -7,10 +7,16 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.case import Case
 from benchmarks.curves import told_curves
-from benchmarks.results import Row, latest, seconds_of, with_ratios
+from benchmarks.results import Row, is_cold, latest, seconds_of, with_ratios
 from benchmarks.within import told_within
 
 _SIZES = ("XS", "S", "M", "L")
+
+COLD = (
+    "Figures marked cold: only the first call of a process was measured, with what libraries import and set up then; "
+    "the other figures are of later calls."
+)
+"""Stands under a table that has such figures."""
 
 
 def table(rows: Iterable[Row], case: Case, *, within: float | None = None) -> str:
@@ -34,6 +40,9 @@ def table(rows: Iterable[Row], case: Case, *, within: float | None = None) -> st
         goal = within or case.within
         if goal and any(row["ok"] for row in own):
             parts.append(told_within(own, case, size, goal))
+        # Points of a curve are timed one by one, after a call that is not on it.
+        if not case.curves and any(row["ok"] and is_cold(row) for row in own):
+            parts.append(COLD)
         parts.append(_origin(own))
     return "\n\n".join(parts)
 
@@ -48,7 +57,7 @@ def _of_size(rows: list[Row], size: str, case: Case) -> str:
     }
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     reasons: dict[str, list[str]] = {}
-    for name, contestant in case.contestants.items():
+    for name in case.contestants:
         own = [row for row in rows if row["contestant"] == name]
         if not own:
             continue
@@ -56,7 +65,7 @@ def _of_size(rows: list[Row], size: str, case: Case) -> str:
         colds = [row["cold_seconds"] for row in own if row["ok"] and row["cold_seconds"] is not None]
         memory = max((row["memory_rise_mib"] for row in own if row["memory_rise_mib"] is not None), default=None)
         cells = [
-            contestant.says,
+            case.says(name, size),
             *times,
             f"{_digits(statistics.median(colds))} s" if colds else "–",
             "–" if memory is None else f"{memory:,.0f} MiB",
@@ -66,7 +75,9 @@ def _of_size(rows: list[Row], size: str, case: Case) -> str:
         lines.append(f"| {' | '.join(cells)} |")
         for row in own:
             if row["error"]:
-                reasons.setdefault(row["error"], []).append(f"{contestant.says} ({row['data']}, seed {row['seed']})")
+                reasons.setdefault(row["error"], []).append(
+                    f"{case.says(name, size)} ({row['data']}, seed {row['seed']})"
+                )
     notes = [f"* {', '.join(dict.fromkeys(who))}: {reason}." for reason, who in reasons.items()]
     heading = f"**{size}: {case.sizes[size]}**"
     return "\n".join([heading, "", *lines, *(["", *notes] if notes else [])])
@@ -88,12 +99,15 @@ def _seconds(rows: Sequence[Row], measure: float | None) -> str:
     """Return median and range of one contestant on one kind of data, or what became of it."""
     if not rows:
         return "–"
-    good = [found for row in rows if row["ok"] and (found := seconds_of(row)) is not None]
+    right = [row for row in rows if row["ok"] and seconds_of(row) is not None]
+    good = [found for row in right if (found := seconds_of(row)) is not None]
     if not good:
         return short(rows[-1]["error"])
     text = f"{_digits(statistics.median(good))} s"
     if len(good) > 1:
         text += f" ({_digits(min(good))}–{_digits(max(good))})"
+    if colds := sum(map(is_cold, right)):
+        text += " cold" if colds == len(right) else f", {colds} of {len(right)} cold"
     if measure:
         text += f", {statistics.median(good) / measure:.2f} ×"
     failed = len(rows) - len(good)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.case import Case
-from benchmarks.results import Row, latest, seconds_of, with_ratios
+from benchmarks.results import Row, is_cold, latest, seconds_of, with_ratios
 
 MOSTLY = 0.9
 """Share of the seeds in which a rival must get there to be named as one that mostly does."""
@@ -33,6 +33,8 @@ class Reach:
         Median over the seeds, whether reached or not.
     cold_seconds
         First call of a process, imports included; ``None`` where there is none.
+    cold
+        Whether some of the ``seconds`` are those of a first call, for want of others.
     worst
         Largest ratio to the best known.
     """
@@ -44,6 +46,7 @@ class Reach:
     asked: int
     seconds: float
     cold_seconds: float | None
+    cold: bool
     worst: float
 
     def holds(self, share: float = 1.0) -> bool:
@@ -88,6 +91,7 @@ def reaches(rows: Iterable[Row], case: Case, size: str, within: float) -> list[R
                     asked=asked,
                     seconds=statistics.median(times),
                     cold_seconds=statistics.median(colds) if colds else None,
+                    cold=any(map(is_cold, good)),
                     worst=max(row["ratio"] for row in good),
                 )
             )
@@ -110,13 +114,13 @@ def told_within(rows: Iterable[Row], case: Case, size: str, within: float) -> st
     kinds = [data for data in case.data if any(each.data == data for each in found)]
     head = ["contestant", *kinds]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for name, contestant in case.contestants.items():
+    for name in case.contestants:
         own = {each.data: each for each in found if each.contestant == name}
         if own:
             cells = [_cell(own.get(data)) for data in kinds]
-            lines.append(f"| {contestant.says} | {' | '.join(cells)} |")
+            lines.append(f"| {case.says(name, size)} | {' | '.join(cells)} |")
     first, *others = case.contestants
-    verdicts = [_verdict(found, case, first, data) for data in kinds if others]
+    verdicts = [_verdict(found, case, first, data, size) for data in kinds if others]
     heading = (
         f"Seeds in which the {case.quality} is at most {within:g} × the best known over all contestants and seeds, of "
         "the seeds measured, and the median seconds of a seed:"
@@ -128,14 +132,18 @@ def _cell(reach: Reach | None) -> str:
     if reach is None:
         return "–"
     short = " (fewer seeds)" if reach.measured < reach.asked else ""
-    return f"{reach.reached} of {reach.measured}{short}, {reach.seconds:.3g} s"
+    return f"{reach.reached} of {reach.measured}{short}, {_told(reach)}"
 
 
-def _verdict(found: list[Reach], case: Case, ours: str, data: str) -> str:
+def _told(reach: Reach) -> str:
+    return f"{reach.seconds:.3g} s{' cold' if reach.cold else ''}"
+
+
+def _verdict(found: list[Reach], case: Case, ours: str, data: str, size: str) -> str:
     own = next((each for each in found if (each.contestant, each.data) == (ours, data)), None)
     if own is None:
-        return f"* {data}: {case.contestants[ours].says} was not measured."
-    told = f"* {data}: {case.contestants[ours].says} {own.reached} of {own.measured}, {own.seconds:.3g} s"
+        return f"* {data}: {case.says(ours, size)} was not measured."
+    told = f"* {data}: {case.says(ours, size)} {own.reached} of {own.measured}, {_told(own)}"
     parts = []
     for share, words in ((1.0, "in every seed"), (MOSTLY, f"in {MOSTLY:.0%} of the seeds")):
         rival = best_rival(found, ours, data, share)
@@ -145,7 +153,7 @@ def _verdict(found: list[Reach], case: Case, ours: str, data: str) -> str:
         factor = rival.seconds / own.seconds
         compared = f"{factor:.2f} × our time" if factor >= 1 else f"{1 / factor:.2f} × faster than ours"
         parts.append(
-            f"the best rival {words} is {case.contestants[rival.contestant].says} "
-            f"({rival.reached} of {rival.measured}, {rival.seconds:.3g} s, {compared})"
+            f"the best rival {words} is {case.says(rival.contestant, size)} "
+            f"({rival.reached} of {rival.measured}, {_told(rival)}, {compared})"
         )
     return f"{told}; {'; '.join(parts)}."

@@ -52,6 +52,8 @@ def segment(
     solver: str = "auto",
     seed: int = 0,
     threads: int | None = None,
+    max_passes: int | None = None,
+    max_seconds: float | None = None,
     min_segments: int = 3,
     max_segments: int = 8,
     min_share: float = 0.01,
@@ -76,7 +78,7 @@ def segment(
     features
         ``rfm``, ``rfm_units``, ``ticket``, ``behaviour``, a list of columns, or a
         :class:`engine.features.matrix.FeatureSet`.
-    k, backend, solver, seed, threads, min_segments, max_segments, min_share, rules, language
+    k, backend, solver, seed, threads, max_passes, max_seconds, min_segments, max_segments, min_share, rules, language
         See :class:`SegmentSettings`.
 
     Raises
@@ -93,6 +95,8 @@ def segment(
         solver=solver,
         seed=seed,
         threads=threads,
+        max_passes=max_passes,
+        max_seconds=max_seconds,
         min_segments=min_segments,
         max_segments=max_segments,
         min_share=min_share,

@@ -15,6 +15,7 @@ import polars as pl
 
 from engine import __version__
 from engine.bundle import save_bundle
+from engine.clustering import backends
 from engine.clustering.nearest import two_nearest
 from engine.clustering.sweep import CHEAP, Evidence, Tries, sweep
 from engine.clustering.trial import Trial
@@ -52,8 +53,9 @@ class SegmentSettings:
         Columns to cluster on and their treatment.
     k
         Number of segments; a range such as ``"3..7"`` to choose from; or ``"auto"`` for :data:`K_RANGE`.
-    backend, solver, seed, threads
-        As :func:`engine.clustering.backends.cluster` takes them.
+    backend, solver, seed, threads, max_passes, max_seconds
+        As :func:`engine.clustering.backends.cluster` takes them; ``max_seconds`` is the time of each number of
+        segments that is tried.
     min_segments, max_segments
         How many segments the business can handle; a ``k`` given as a number stands above them.
     min_share
@@ -72,6 +74,8 @@ class SegmentSettings:
     solver: str = "auto"
     seed: int = 0
     threads: int | None = None
+    max_passes: int | None = None
+    max_seconds: float | None = None
     min_segments: int = 3
     max_segments: int = 8
     min_share: float = 0.01
@@ -219,7 +223,15 @@ def segment_customers(
             silhouette_rows=settings.evidence.silhouette_rows,
         )
         trials: list[Trial] = []
-        for found in sweep(tries, ks, backend=settings.backend, solver=settings.solver, seed=settings.seed):
+        for found in sweep(
+            tries,
+            ks,
+            backend=settings.backend,
+            solver=settings.solver,
+            seed=settings.seed,
+            max_passes=settings.max_passes,
+            max_seconds=settings.max_seconds,
+        ):
             trial = found.with_costly(
                 tries.costly(found.k, settings.evidence, backend=settings.backend, seed=settings.seed)
             )
@@ -274,7 +286,8 @@ def check_settings(settings: SegmentSettings) -> tuple[RuleTable, list[int]]:
     Raises
     ------
     SettingError
-        An unknown language, an impossible k, limits that exclude each other, or a rule table with a fault.
+        An unknown language, an impossible k, limits that exclude each other, a rule table with a fault, or what
+        :func:`engine.clustering.backends.check_settings` raises.
     """
     check_language(settings.language)
     for name, least in (("seed", 0), ("min_segments", 1), ("max_segments", 1)):
@@ -288,6 +301,14 @@ def check_settings(settings: SegmentSettings) -> tuple[RuleTable, list[int]]:
             f"segments.min={settings.min_segments} is above segments.max={settings.max_segments}: no number of "
             "segments satisfies both."
         )
+    backends.check_settings(
+        backend=settings.backend,
+        solver=settings.solver,
+        seed=settings.seed,
+        threads=settings.threads,
+        max_passes=settings.max_passes,
+        max_seconds=settings.max_seconds,
+    )
     return RuleTable.load(settings.rules), parse_k(settings.k)
 
 

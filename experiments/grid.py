@@ -22,7 +22,7 @@ EXAMPLES = {"features": "[rfm,rfm_units]", "transform": "[log,none]"}
 FREE_OF_RESULTS = ("out", "tracking", "compute", "language")
 """Groups and keys that change nothing in what a sweep finds."""
 
-REPLACED = ("sweep", "out", "tracking", "features", "clustering", "seed", "evidence", "compute", "language", "hydra")
+REPLACED = ("sweep", "out", "tracking", "features", "clustering", "seed", "evidence", "compute", "hydra")
 """Groups and keys that the command for one point of the grid says itself, or does not need."""
 
 
@@ -119,4 +119,8 @@ def command_for(board: Leaderboard) -> str | None:
         f"clustering.k={one.k}",
         f"seed={one.best.seed}",
     ]
+    plan = one.outcomes[0].plan
+    words += [f"clustering.solver={plan.solver}"] if plan.solver != "auto" else []
+    for name, limit in (("max_passes", plan.max_passes), ("max_seconds", plan.max_seconds)):
+        words += [] if limit is None else [f"clustering.{name}={limit}"]
     return "cartera segment " + " ".join(shlex.quote(word) for word in words)

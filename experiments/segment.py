@@ -40,6 +40,8 @@ def run(config: DictConfig) -> float | None:
         solver=c.clustering.solver,
         seed=c.seed,
         threads=c.clustering.threads,
+        max_passes=c.clustering.max_passes,
+        max_seconds=c.clustering.max_seconds,
         min_segments=c.segments.min,
         max_segments=c.segments.max,
         min_share=c.segments.min_share,

@@ -50,6 +50,8 @@ class ClusteringConfig:
     k_range: list[int] = field(default_factory=lambda: [2, 10])
     solver: str = "auto"
     threads: int | None = None
+    max_passes: int | None = None
+    max_seconds: float | None = None
 
     def ks(self) -> int | str | range:
         """Return ``k`` as the engine takes it, ``auto`` replaced by ``k_range``."""

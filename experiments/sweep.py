@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from experiments import parity
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from engine.compute import Compute
     from engine.features.table import CustomerTable
+    from engine.sweeps.grid import Grid
     from engine.sweeps.run import Outcome, Sweep
     from experiments.progress import Progress
     from experiments.settings import FeaturesConfig, SweepConfig
@@ -60,6 +61,8 @@ def run(config: DictConfig) -> None:
         ks=wanted_ks(c),
         seeds=axis("seed", c.seed if c.sweep.seed is None else c.sweep.seed, int),
         solver=c.clustering.solver,
+        max_passes=c.clustering.max_passes,
+        max_seconds=c.clustering.max_seconds,
         evidence=Evidence(**vars(c.evidence)),
     )
     limits = Limits(c.segments.min, c.segments.max, c.segments.min_share)
@@ -100,6 +103,8 @@ def run(config: DictConfig) -> None:
         if tracker.run_id:
             journal.note(**{run_note: tracker.run_id})
         record = SweepRecord(tracker, shared)
+        with timed(seconds, "clustering"):
+            warm_up(grid, max(one.frame.height for one in tables.values()), threads=c.clustering.threads)
         with timed(seconds, "clustering"), progress.step("clustering") as advance:
             done = iter(range(1, grid.trials + 1))
 
@@ -201,6 +206,39 @@ def customer_tables(
                 progress=told,
             )
     return {name: found[one.window_days] for name, one in sets.items()}
+
+
+def warm_up(grid: Grid, rows: int, *, threads: int | None) -> None:
+    """Cluster a few rows with each backend: imports and compilation are no part of the first trial's seconds.
+
+    Parameters
+    ----------
+    grid
+        Its backends, solver and evidence.
+    rows
+        Customers of the largest table: with many, native clustering goes other ways.
+    threads
+        Threads to use; all cores by default.
+    """
+    import numpy as np
+
+    from engine.clustering.backends import hold_rows
+    from engine.clustering.solve import FULL_BELOW_ROWS
+    from engine.clustering.sweep import Tries
+
+    few = np.random.default_rng(0).normal(size=(512, 2)).astype(np.float32)
+    limited = grid.max_passes is not None or grid.max_seconds is not None
+    by_size = "full" if rows < FULL_BELOW_ROWS and not limited else "sample"
+    native = by_size if grid.solver == "auto" else grid.solver
+    for backend in grid.backends:
+        # A backend that does not work is told by its trials.
+        with suppress(Exception):
+            tries = Tries(few, threads=threads, silhouette_rows=grid.evidence.silhouette_rows)
+            trial = tries.run(2, backend=backend, solver=native if backend == "native" else "auto")
+            tries.labels(trial.centroids)
+            if trial.solver == "sample":
+                # So few rows are their own sample.
+                hold_rows(few, threads=threads).draw(trial.centroids, 0.5, 0.0, 0)
 
 
 def warnings_of(found: Sweep, tables: Mapping[str, CustomerTable]) -> list[dict[str, str]]:

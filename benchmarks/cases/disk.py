@@ -143,8 +143,9 @@ CASE = Case(
         "sklearn_sample": Contestant(
             streaming.sklearn_sample,
             ("scikit-learn",),
-            f"scikit-learn, best of ten starts on {streaming.SAMPLE:,} rows, then predict block after block",
+            "scikit-learn, best of ten starts on {sample}, then predict block after block",
             warm=1,
+            sample=streaming.SAMPLE,
         ),
         "minibatch": Contestant(
             streaming.minibatch, ("scikit-learn",), "scikit-learn MiniBatchKMeans, block after block", warm=1
@@ -152,15 +153,17 @@ CASE = Case(
         "dask_ml": Contestant(
             streaming.dask_ml(2_000_000),
             ("dask-ml", "dask"),
-            "dask-ml on the first 2,000,000 rows, seconds scaled to all",
+            "dask-ml, at its pace on {sample}",
             warm=0,
+            sample=2_000_000,
         ),
         "dask_ml_20m": Contestant(
             streaming.dask_ml(20_000_000),
             ("dask-ml", "dask"),
-            "dask-ml on the first 20,000,000 rows, seconds scaled to all",
+            "dask-ml, at its pace on {sample}",
             warm=0,
             sizes=(),
+            sample=20_000_000,
         ),
         "read": Contestant(streaming.read, ("numpy",), "reading the file three times", warm=2),
     },
@@ -171,4 +174,5 @@ CASE = Case(
     shows={"centroids_off": "centroids off by, sd", "largest_cluster": "rows of the largest cluster"},
     within=1.001,
     against="read",
+    rows=SIZES,
 )

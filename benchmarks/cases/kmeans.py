@@ -51,8 +51,9 @@ def _samples() -> dict[str, Contestant]:
         f"subsample_{size // 1000}k_{number}": Contestant(
             clusterers.sklearn_sample(size, number),
             SKLEARN,
-            f"scikit-learn, {starts(number)} on {size:,} rows, then predict",
+            f"scikit-learn, {starts(number)} on {{sample}}, then predict",
             warm=5,
+            sample=size,
         )
         for size in SAMPLES
         for number in (1, 3, 10)
@@ -60,8 +61,9 @@ def _samples() -> dict[str, Contestant]:
         f"intelex_{size // 1000}k_{number}": Contestant(
             clusterers.intelex_sample(size, number),
             INTELEX,
-            f"scikit-learn-intelex, {starts(number)} on {size:,} rows, then predict",
+            f"scikit-learn-intelex, {starts(number)} on {{sample}}, then predict",
             warm=5,
+            sample=size,
         )
         for size in SAMPLES
         for number in (1, 3, 10)
@@ -75,10 +77,13 @@ def _faiss() -> dict[str, Contestant]:
             f"faiss_{name}_256": Contestant(
                 clusterers.faiss(init, 10, rows_per_centroid=256),
                 FAISS,
-                f"FAISS on its default sample of 256 k rows, {says}, {starts(10)}",
+                f"FAISS on its default sample of 256 rows for each cluster, {says}, {starts(10)}",
             ),
             f"faiss_{name}_100k": Contestant(
-                clusterers.faiss(init, 3, rows=100_000), FAISS, f"FAISS on 100,000 rows, {says}, {starts(3)}"
+                clusterers.faiss(init, 3, rows=100_000),
+                FAISS,
+                f"FAISS on {{sample}}, {says}, {starts(3)}",
+                sample=100_000,
             ),
             f"faiss_{name}_all": Contestant(
                 clusterers.faiss(init, 1), FAISS, f"FAISS on all rows, {says}, {starts(1)}", warm=1
@@ -123,4 +128,5 @@ CASE = Case(
     judge=judge,
     quality="inertia",
     within=1.001,
+    rows=SIZES,
 )

@@ -1,4 +1,4 @@
-"""Many clusters: 50, 100 and 200 among 500,000 rows × 8 features.
+"""Many clusters: 50, 100 and 200 among up to 500,000 rows × 8 features.
 
 As the case ``kmeans``, with as many groups in the data ``blobs`` as clusters are asked for. scikit-learn's ten starts
 take minutes, so they are measured from one solver seed whatever is asked for.
@@ -60,8 +60,9 @@ CASE = Case(
         "subsample_100k_3": Contestant(
             clusterers.sklearn_sample(100_000, 3),
             ("scikit-learn",),
-            "scikit-learn, best of three starts on 100,000 rows, then predict",
+            "scikit-learn, best of three starts on {sample}, then predict",
             warm=1,
+            sample=100_000,
         ),
         "intelex_10": Contestant(
             clusterers.intelex(10),
@@ -79,4 +80,5 @@ CASE = Case(
     judge=judge,
     quality="inertia",
     within=1.001,
+    rows=SIZES,
 )

@@ -134,7 +134,7 @@ CASE = Case(
         "sklearn_sample": Contestant(
             growing.sklearn_sample,
             ("scikit-learn",),
-            "scikit-learn, best of three starts on 100,000 rows, then predict",
+            "scikit-learn, best of three starts on at most 100,000 rows, then predict",
             warm=0,
         ),
         "read": Contestant(growing.read, ("numpy",), "reading the same bytes", warm=0),

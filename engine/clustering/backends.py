@@ -57,6 +57,8 @@ def cluster(
     solver: str = "auto",
     seed: int = 0,
     threads: int | None = None,
+    max_passes: int | None = None,
+    max_seconds: float | None = None,
 ) -> Clustering:
     """Divide rows among k centroids so that the squared distances to the nearest are small in sum.
 
@@ -75,6 +77,11 @@ def cluster(
         Random choices follow from it, 0 to 2**31 - 1.
     threads : int, optional
         Threads to use; all cores by default.
+    max_passes : int, optional
+        Most reads of all rows in the search of the sample solver, 1 or more (native only). Labels and figures of what
+        was found are one or two reads more.
+    max_seconds : float, optional
+        Time after which that search begins nothing new (native only). The result then depends on the machine.
 
     Returns
     -------
@@ -84,7 +91,7 @@ def cluster(
     Raises
     ------
     SettingError
-        An unknown backend, a solver it does not have, or k, seed or threads out of range.
+        An unknown backend, a solver or limit it does not have, or k, seed, threads or a limit out of range.
     DataError
         No rows, values that are not finite, or fewer distinct rows than k.
 
@@ -96,11 +103,15 @@ def cluster(
     >>> found.inertia, sorted(found.centroids.ravel().tolist()), found.sizes.tolist()
     (1.0, [0.5, 10.5], [2, 2])
     """
-    check_settings(backend=backend, solver=solver, seed=seed, threads=threads)
+    check_settings(
+        backend=backend, solver=solver, seed=seed, threads=threads, max_passes=max_passes, max_seconds=max_seconds
+    )
     X = checked_matrix(matrix)
     check_k(X, k)
     rows = hold_rows(X, backend=backend, threads=threads)
-    return cluster_rows(rows, k, backend=backend, solver=solver, seed=seed)
+    return cluster_rows(
+        rows, k, backend=backend, solver=solver, seed=seed, max_passes=max_passes, max_seconds=max_seconds
+    )
 
 
 def hold_rows(
@@ -156,14 +167,23 @@ def hold_rows(
     return BlockRows(matrix, edges, threads)
 
 
-def cluster_rows(rows: Rows, k: int, *, backend: str, solver: str = "auto", seed: int = 0) -> Clustering:
+def cluster_rows(
+    rows: Rows,
+    k: int,
+    *,
+    backend: str,
+    solver: str = "auto",
+    seed: int = 0,
+    max_passes: int | None = None,
+    max_seconds: float | None = None,
+) -> Clustering:
     """Do what :func:`cluster` does with rows that are held already: in memory, in blocks, on workers or in a file.
 
     Parameters
     ----------
     rows : Rows
         From :func:`hold_rows`, or :class:`engine.clustering.rows_file.FileRows`.
-    k, backend, solver, seed
+    k, backend, solver, seed, max_passes, max_seconds
         As :func:`cluster` takes them. FAISS, scikit-learn and Dask-ML do not read files.
 
     Raises
@@ -173,7 +193,9 @@ def cluster_rows(rows: Rows, k: int, *, backend: str, solver: str = "auto", seed
     DataError
         Fewer distinct rows than k.
     """
-    check_settings(backend=backend, solver=solver, seed=seed, threads=None)
+    check_settings(
+        backend=backend, solver=solver, seed=seed, threads=None, max_passes=max_passes, max_seconds=max_seconds
+    )
     check_k_value(k)
     if backend != "native":
         from engine.clustering.rows_file import FileRows
@@ -183,8 +205,9 @@ def cluster_rows(rows: Rows, k: int, *, backend: str, solver: str = "auto", seed
                 f"clustering.backend: {backend} needs rows in memory; got rows in a file. Use backend native, or load "
                 f"the rows and call cluster."
             )
+    limits = {"max_passes": max_passes, "max_seconds": max_seconds} if backend == "native" else {}
     started = time.perf_counter()
-    proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed)
+    proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed, **limits)
     centroids, labels, distances, total = assigned(rows, proposal.centroids)
     sizes = _sizes(labels, k)
     if backend == "faiss" and sizes.max() > FAISS_COUNTED_ROWS:
@@ -212,41 +235,18 @@ def cluster_rows(rows: Rows, k: int, *, backend: str, solver: str = "auto", seed
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposed:
-    """Centroids of the native backend; fields as in :class:`Clustering`."""
+def check_settings(
+    *,
+    backend: str,
+    solver: str,
+    seed: int,
+    threads: int | None,
+    max_passes: int | None = None,
+    max_seconds: float | None = None,
+) -> None:
+    """Raise :class:`SettingError` unless the backend exists, has this solver and these limits, and all are in range."""
+    from engine.clustering.solve import check_limits
 
-    centroids: NDArray[np.float64]
-    backend: str
-    solver: str
-    seed: int
-    n_iter: int
-    stop_reason: str
-    residual: float | None
-    reported_inertia: float | None = None
-
-
-def propose_many(rows: Rows, tasks: Sequence[tuple[int, int]], *, solver: str = "auto") -> list[Proposed]:
-    """Find the native centroids for each (k, seed), those of :func:`cluster_rows`, in shared reads of the rows."""
-    from engine.clustering.solve import solve_many
-
-    found = solve_many(rows, [k for k, _ in tasks], seeds=[seed for _, seed in tasks], solver=solver)
-    return [
-        Proposed(
-            centroids=solution.centroids,
-            backend="native",
-            solver=solution.solver,
-            seed=seed,
-            n_iter=solution.n_iter,
-            stop_reason=solution.stop_reason,
-            residual=solution.residual,
-        )
-        for solution, (_, seed) in zip(found, tasks, strict=True)
-    ]
-
-
-def check_settings(*, backend: str, solver: str, seed: int, threads: int | None) -> None:
-    """Raise :class:`SettingError` unless the backend exists, has this solver, and seed and threads are in range."""
     if backend not in BACKENDS:
         raise SettingError.from_unknown("clustering.backend", backend, BACKENDS)
     if solver not in SOLVERS:
@@ -256,6 +256,13 @@ def check_settings(*, backend: str, solver: str, seed: int, threads: int | None)
             f"clustering.solver: only backend native solves on a sample; got backend {backend!r}. "
             f"Set clustering.solver=auto or clustering.backend=native."
         )
+    check_limits(solver, max_passes, max_seconds, group="clustering.")
+    for name, limit in (("max_passes", max_passes), ("max_seconds", max_seconds)):
+        if backend != "native" and limit is not None:
+            raise SettingError(
+                f"clustering.{name}: only backend native keeps it; got {limit} for backend {backend!r}. "
+                f"Set clustering.{name}=null or clustering.backend=native."
+            )
     if not 0 <= seed < 2**31:
         raise SettingError(f"seed: expected 0 to {2**31 - 1}; got {seed}.")
     if threads is not None and threads < 1:
@@ -292,10 +299,12 @@ def _sizes(labels: NDArray[np.int32], k: int) -> NDArray[np.int64]:
     return sizes
 
 
-def _native(rows: Rows, k: int, *, solver: str, seed: int) -> _Proposal:
+def _native(
+    rows: Rows, k: int, *, solver: str, seed: int, max_passes: int | None, max_seconds: float | None
+) -> _Proposal:
     from engine.clustering.solve import solve
 
-    found = solve(rows, k, seed=seed, solver=solver)
+    found = solve(rows, k, seed=seed, solver=solver, max_passes=max_passes, max_seconds=max_seconds)
     return _Proposal(
         found.centroids,
         found.n_iter,

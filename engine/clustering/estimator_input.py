@@ -1,11 +1,13 @@
 """The door of the estimator: whatever holds a table of numbers becomes rows in memory, checked once.
 
 NumPy arrays of float32 or float64 are taken as they lie, by rows or by columns; so are Polars frames and Arrow tables
-whose columns are stored together. Anything else is copied once, and nothing is ever written to.
+whose columns are stored together. Anything else is copied once, and nothing is ever written to. Rows in a file that
+was opened as such stay there.
 """
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,17 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from engine.clustering.near_zero import MemoryRows
+from engine.clustering.near_zero import TableRows
 from engine.clustering.rows_array import ArrayRows
+from engine.clustering.rows_file import FileRows
 from engine.clustering.rows_sparse import SparseRows
 from engine.errors import DataError
 
+MOST_WEIGHT = 1e150
+"""Largest sum of the weights: they multiply squared distances, for which half of float64's exponents are left."""
 
-def rows_to_cluster(estimator: BaseEstimator, X: Any, sample_weight: Any = None, *, reset: bool) -> MemoryRows:
+
+def rows_to_cluster(estimator: BaseEstimator, X: Any, sample_weight: Any = None, *, reset: bool) -> TableRows:
     """Check what was passed against scikit-learn's rules, and hold it as rows.
 
     A sparse matrix stays sparse, unless that takes more memory than the dense one.
@@ -28,7 +34,7 @@ def rows_to_cluster(estimator: BaseEstimator, X: Any, sample_weight: Any = None,
     ----------
     estimator : BaseEstimator
         Gets ``n_features_in_`` and ``feature_names_in_``, or is asked for them.
-    X : array-like, sparse matrix, frame or Dask collection, (n_samples, n_features)
+    X : array-like, sparse matrix, frame, Dask collection or FileRows, (n_samples, n_features)
         Dask collections are computed into memory block by block.
     sample_weight : (n_samples,) array-like, optional
         How often each row counts.
@@ -37,13 +43,13 @@ def rows_to_cluster(estimator: BaseEstimator, X: Any, sample_weight: Any = None,
 
     Returns
     -------
-    ArrayRows or SparseRows
+    ArrayRows, SparseRows or FileRows
 
     Raises
     ------
     DataError
-        No rows, one dimension, other features than at fit, text, NaN or infinity (columns and counts are named), or
-        impossible weights.
+        No rows, one dimension, other features than at fit, text, dates, NaN or infinity (columns and counts are
+        named), a path instead of what is there, or impossible weights.
     TypeError
         Values that are neither numbers nor text.
 
@@ -55,6 +61,8 @@ def rows_to_cluster(estimator: BaseEstimator, X: Any, sample_weight: Any = None,
     """
     from scipy.sparse import issparse
 
+    if isinstance(X, FileRows):
+        return _from_file(estimator, X, sample_weight, reset)
     table = _in_memory(X)
     try:
         # Our rows look for NaN and infinity themselves, and name the columns.
@@ -66,9 +74,9 @@ def rows_to_cluster(estimator: BaseEstimator, X: Any, sample_weight: Any = None,
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
         )
-        weights = None if sample_weight is None else _weights(sample_weight, matrix)
     except ValueError as error:
         raise DataError(_with_columns(str(error), table)) from error
+    weights = None if sample_weight is None else _weights(sample_weight, matrix)
     named = getattr(estimator, "feature_names_in_", None)
     names = None if named is None else [str(name) for name in named]
     if not issparse(matrix):
@@ -82,6 +90,12 @@ def _in_memory(X: Any) -> Any:
     """Return what scikit-learn understands, with the column names if there are any."""
     if hasattr(X, "__dask_graph__"):
         return _computed(X)
+    if isinstance(X, str | PurePath):
+        opened = "parquet" if str(X).endswith(".parquet") else "npy"
+        raise DataError(
+            f"X: expected a table of numbers; got the text {str(X)!r}. If it names a file, open it: X may be "
+            f"engine.clustering.rows_file.FileRows.{opened}({str(X)!r}); there are FileRows.npy and FileRows.parquet."
+        )
     kind = f"{type(X).__module__.partition('.')[0]}.{type(X).__name__}"
     if kind == "polars.LazyFrame":
         raise DataError("X: expected a table in memory; got a Polars LazyFrame. Call its collect() first.")
@@ -89,7 +103,10 @@ def _in_memory(X: Any) -> Any:
         import polars as pl
 
         return _numeric(pl.from_arrow(X))
-    return _numeric(X) if kind == "polars.DataFrame" else X
+    if kind == "polars.DataFrame":
+        return _numeric(X)
+    _refuse_dates(X)
+    return X
 
 
 def _numeric(frame: Any) -> Any:
@@ -104,14 +121,39 @@ def _numeric(frame: Any) -> Any:
     return frame.with_columns(pl.selectors.decimal().cast(pl.Float64))
 
 
+def _refuse_dates(X: Any) -> None:
+    """Raise where a pandas frame or an array holds dates or durations, which would be read as nanoseconds."""
+    if hasattr(X, "dtypes") and hasattr(X, "columns"):
+        kinds = {str(name): dtype for name, dtype in zip(X.columns, X.dtypes, strict=True)}
+    else:
+        kinds = {"all columns": getattr(X, "dtype", None)}
+    # Besides NumPy's kinds those of pandas: dates with a zone have kind M too, and periods say it by their name.
+    wrong = [
+        f"{name} ({dtype})"
+        for name, dtype in kinds.items()
+        if getattr(dtype, "kind", "") in ("M", "m") or str(dtype).startswith("period")
+    ]
+    if wrong:
+        raise DataError(
+            f"X: expected columns of numbers; got dates or durations in {', '.join(wrong)}. Drop these columns, or "
+            "make numbers of them, such as the days since a date."
+        )
+
+
 def _computed(X: Any) -> Any:
     """Compute a Dask array or frame block by block: one block is held beside the result at a time.
 
     Where Dask does not know how long the blocks are, all of them are held beside it for a moment.
     """
+    if type(X).__module__.startswith(("dask.delayed", "dask.bag")):
+        raise DataError(
+            f"X: expected a table, such as a Dask array or frame; got a Dask {type(X).__name__}, which may hold "
+            "anything. Call its compute() first, or make an array of it with dask.array.from_delayed."
+        )
     if hasattr(X, "partitions") and hasattr(X, "columns"):
         import pandas as pd
 
+        _refuse_dates(X)
         return pd.concat([X.partitions[number].compute() for number in range(X.npartitions)])
     if not hasattr(X, "blocks") or X.ndim != 2:
         return X.compute()
@@ -127,10 +169,40 @@ def _computed(X: Any) -> Any:
     return matrix
 
 
+def _from_file(estimator: BaseEstimator, rows: FileRows, sample_weight: Any, reset: bool) -> FileRows:
+    """Take names and number of the features from a file, or compare them."""
+    import polars as pl
+
+    if sample_weight is not None:
+        raise DataError(
+            "sample_weight: rows in a file count once each; got weights. Leave it out, or read the rows into memory."
+        )
+    alike = np.empty((0, rows.d)) if rows.names is None else pl.DataFrame(schema=dict.fromkeys(rows.names, pl.Float64))
+    try:
+        validate_data(estimator, alike, reset=reset, skip_check_array=True)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return rows
+
+
 def _weights(sample_weight: Any, matrix: Any) -> NDArray[np.float64]:
-    weights: NDArray[np.float64] = _check_sample_weight(
-        sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
-    )
+    try:
+        weights: NDArray[np.float64] = _check_sample_weight(
+            sample_weight, matrix, dtype=np.float64, ensure_non_negative=True
+        )
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"sample_weight: expected a number for each of the {matrix.shape[0]} rows, 0 or more and not all 0; {error}"
+        ) from error
+    # Also the sum must be a number, or every mean is none.
+    with np.errstate(over="ignore"):
+        total = float(weights.sum())
+    if not total <= MOST_WEIGHT:
+        raise DataError(
+            f"sample_weight: expected weights with a sum up to {MOST_WEIGHT:g}; they sum to {total:.3g}, and "
+            "squared distances times these are beyond float64. Divide all weights by the largest: the clusters are "
+            "the same."
+        )
     return weights
 
 
@@ -144,6 +216,9 @@ def _with_columns(message: str, table: Any) -> str:
         return message
     names = getattr(table, "columns", None)
     values = np.asarray(table, dtype=object)
+    if values.ndim != 2:
+        word = next(value for value in values.ravel() if isinstance(value, str))
+        return f"X: expected a table of numbers, rows by columns; got text ({word!r}). Give the table itself."
     told = [
         f"{names[column] if names is not None else f'column {column}'} ({text[0]!r})"
         for column in range(values.shape[1])

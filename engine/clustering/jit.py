@@ -14,6 +14,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 _ONE_AT_A_TIME = threading.RLock()
+_told = False
 
 MATH = frozenset({"contract", "nnan", "nsz"})
 """Freedoms of the compiler with floating point. It may not choose the order of a sum, or the result would differ from
@@ -21,6 +22,10 @@ machine to machine and from one number of threads to another."""
 
 SOURCES = ("figures_kernels", "jit", "kernels", "search_kernels", "seeding_kernels", "simd", "tiles")
 """Modules whose functions are compiled into each other."""
+
+
+ONCE = "once"
+EVERY_TIME = "in every process, for there is no folder to keep them in (NUMBA_CACHE_DIR names one)"
 
 
 def compiled(*, parallel: bool = False, math: frozenset[str] = MATH) -> Callable[[Any], Any]:
@@ -42,14 +47,31 @@ def compiled(*, parallel: bool = False, math: frozenset[str] = MATH) -> Callable
         except RuntimeError as error:
             # No folder that numba may write to; NUMBA_CACHE_DIR names one.
             log.debug("machine code of %s is not kept: %s", function.__name__, error)
-            return njit(**options)(function)
+            dispatcher = njit(**options)(function)
+            dispatcher._cache.load_overload = _telling(dispatcher._cache.load_overload, EVERY_TIME)
+            return dispatcher
         kept = dispatcher._cache
         kept._cache_file._source_stamp = _content()
-        kept.load_overload = _careful(kept.load_overload, kept.cache_path)
+        kept.load_overload = _telling(_careful(kept.load_overload, kept.cache_path), ONCE)
         kept.save_overload = _careful(kept.save_overload, kept.cache_path)
         return dispatcher
 
     return build
+
+
+def _telling(load: Callable[..., Any], how_often: str) -> Callable[..., Any]:
+    """Say once in a process that it compiles, when machine code was looked for and is not there."""
+
+    @wraps(load)
+    def attempt(*args: Any) -> Any:
+        global _told
+        found = load(*args)
+        if found is None and not _told:
+            _told = True
+            log.info("compiling the k-means kernels for this machine: up to half a minute, %s", how_often)
+        return found
+
+    return attempt
 
 
 def _careful(function: Callable[..., Any], folder: str) -> Callable[..., Any]:

@@ -22,7 +22,7 @@ import numpy as np
 from numba import prange
 
 from engine.clustering.jit import compiled
-from engine.clustering.simd import add, add_product, less, load, load8, select, spread, store, subtract, widen
+from engine.clustering.simd import add, add_product, less, load, load8, prefetch, select, spread, store, subtract, widen
 from engine.clustering.tiles import LANES, Array, padded, to_rows, turn
 
 CHUNK = 8192
@@ -31,12 +31,27 @@ CHUNK = 8192
 
 @compiled()
 def nearest_centroids(
-    columns: Array, place: int, stride: int, d: int, C: Array, low: int, high: int, squared: Array, nearest: Array
+    columns: Array,
+    place: int,
+    stride: int,
+    d: int,
+    C: Array,
+    low: int,
+    high: int,
+    squared: Array,
+    nearest: Array,
+    X: Array,
+    ahead: int,
+    row_step: int,
+    feature_step: int,
 ) -> None:
     """Find the nearest of the centroids low..high for each row of a tile; of equally near ones the lower.
 
     Feature f of the tile's rows lies at columns[place + f * stride] and behind. squared (LANES,) and nearest (LANES,)
     int32 are written; nearest counts from 0 at ``low``.
+
+    Meanwhile a later tile is fetched, a few lines with each centroid: memory would rest otherwise while the processor
+    works, and the processor while memory is read. That tile begins at X[ahead]; see :func:`to_come`.
     """
     infinity = squared.dtype.type(np.inf)
     lanes = 64 // squared.itemsize
@@ -46,7 +61,15 @@ def nearest_centroids(
         zero = spread(squared.dtype.type(0), like)
         best0 = best1 = best2 = best3 = spread(infinity, like)
         near0 = near1 = near2 = near3 = spread(np.int32(0), like)
+        line, left = ahead + r * row_step, d
         for c in range(low, high):
+            if left > 0:
+                prefetch(X, line)
+                prefetch(X, line + lanes)
+                prefetch(X, line + 2 * lanes)
+                prefetch(X, line + 3 * lanes)
+                line += feature_step
+                left -= 1
             sum0 = sum1 = sum2 = sum3 = zero
             for f in range(d):
                 centre = spread(C[c * d + f], like)
@@ -74,6 +97,19 @@ def nearest_centroids(
         store(nearest, r + lanes, near1)
         store(nearest, r + 2 * lanes, near2)
         store(nearest, r + 3 * lanes, near3)
+
+
+@compiled()
+def to_come(X: Array, n: int, d: int, by_rows: bool, row: int) -> Any:
+    """Return where the tile after the next of ``row`` begins, and how far apart its rows and its fetched parts lie.
+
+    A quarter of a tile has four lines of 64 bytes for each feature. By columns those are the feature's; by rows it
+    does not matter whose they are.
+    """
+    far = row + 2 * LANES
+    if by_rows:
+        return far * d, d, 256 // X.itemsize
+    return far, 1, n
 
 
 @compiled()
@@ -178,9 +214,12 @@ def step_chunks(
             else:
                 rows, at, apart = R, 0, P
                 to_rows(columns, place, stride, m, d, P, R)
+            ahead, row_step, feature_step = to_come(X, n, d, by_rows, row)
             for model in range(bounds.size - 1):
-                low = bounds[model]
-                nearest_centroids(columns, place, stride, d, C, low, bounds[model + 1], squared, nearest)
+                low, high = bounds[model], bounds[model + 1]
+                nearest_centroids(
+                    columns, place, stride, d, C, low, high, squared, nearest, X, ahead, row_step, feature_step
+                )
                 add_rows(rows, at, apart, m, P, weights, row, squared, nearest, low, sums, base, tallies)
         add_up(sums, base, tallies, d, parts[p])
 
@@ -199,15 +238,16 @@ def _measure(
     X: Array, n: int, d: int, by_rows: bool, row: int, m: int, C: Array, T: Array, squared: Array, nearest: Array
 ) -> None:
     """Find the nearest centroid of the m rows from number ``row`` on."""
+    ahead, row_step, feature_step = to_come(X, n, d, by_rows, row)
     if not by_rows and m == LANES:
-        nearest_centroids(X, row, n, d, C, 0, C.size // d, squared, nearest)
+        nearest_centroids(X, row, n, d, C, 0, C.size // d, squared, nearest, X, ahead, row_step, feature_step)
         return
     if by_rows:
         turn(X, row * d, m, d, T)
     else:
         for f in range(d):
             T[f * LANES : f * LANES + m] = X[f * n + row : f * n + row + m]
-    nearest_centroids(T, 0, LANES, d, C, 0, C.size // d, squared, nearest)
+    nearest_centroids(T, 0, LANES, d, C, 0, C.size // d, squared, nearest, X, ahead, row_step, feature_step)
 
 
 @compiled(parallel=True)
@@ -222,7 +262,7 @@ def assign_chunks(
         T = np.zeros(padded(d) * LANES, X.dtype)
         squared = np.empty(LANES, X.dtype)
         nearest = np.empty(LANES, np.int32)
-        inertia = 0.0
+        masses = np.zeros(LANES)
         for row in range(p * CHUNK, min(n, (p + 1) * CHUNK), LANES):
             m = min(LANES, n - row)
             _measure(X, n, d, by_rows, row, m, C, T, squared, nearest)
@@ -231,12 +271,16 @@ def assign_chunks(
             if distances.size > 0:
                 for r in range(m):
                     distances[row + r] = np.sqrt(squared[r])
+            # A sum for each place of a tile: one for all would make every row wait for the row before it.
             if weights.size > 0:
                 for r in range(m):
-                    inertia += weights[row + r] * np.float64(squared[r])
+                    masses[r] += weights[row + r] * np.float64(squared[r])
             else:
                 for r in range(m):
-                    inertia += squared[r]
+                    masses[r] += squared[r]
+        inertia = 0.0
+        for r in range(LANES):
+            inertia += masses[r]
         parts[p] = inertia
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -16,12 +16,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from engine.clustering.estimator_input import rows_to_cluster
-from engine.clustering.near_zero import MemoryRows, distances, moved, nearest, shift_of_rows
+from engine.clustering.estimator_settings import check_parameters, how_it_ended, why_empty
+from engine.clustering.near_zero import TableRows, distances, moved, nearest, precision, shift_of_rows
 from engine.clustering.rows import Centroids, FloatMatrix
+from engine.clustering.rows_file import FileRows
 from engine.clustering.rows_sparse import SparseRows, solve_sparse
 from engine.clustering.running_means import RunningMeans
-from engine.clustering.seeding import SEEDINGS, TooFewDistinctRowsError
-from engine.clustering.solve import FULL_STARTS, SOLVERS, Solution, solve
+from engine.clustering.seeding import TooFewDistinctRowsError
+from engine.clustering.solve import FULL_STARTS, Solution, solve
 from engine.errors import DataError, SettingError
 
 Start = str | ArrayLike | Callable[..., ArrayLike]
@@ -36,7 +38,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     X may be anything that holds a table of numbers: arrays, SciPy's sparse matrices (solved without being made dense
     as a whole), Polars, Arrow and pandas frames, whose column names become the features', and Dask arrays and frames,
-    which are computed into memory block by block, so that all rows must fit there.
+    which are computed into memory block by block, so that all rows must fit there. Rows that do not fit are opened
+    with :class:`engine.clustering.rows_file.FileRows` and passed as X.
 
     Parameters
     ----------
@@ -44,13 +47,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Number of clusters, from 1 to the number of rows. More clusters than different rows is a warning, as in
         scikit-learn, and the last ones stay empty.
     init : {"k-means++", "random"}, callable or (n_clusters, n_features) array
-        How the first centroids are drawn, or the centroids themselves. A callable is called with X as it is held,
-        n_clusters and ``random_state``.
+        How the first centroids are drawn, or the centroids themselves. A callable is called with X as it is held
+        (rows in a file: the ``FileRows``), n_clusters and ``random_state``.
     n_init : "auto" or int
         Starts, of which the best is kept. ``auto``: 10, or 1 when ``init`` is an array. The sample solver makes 64
         or more when asked.
     max_iter : int
-        Most moves of a start.
+        Most moves of a start. The sample solver moves its best starts on in several stages, on more and more rows, and
+        each stage may make so many: ``n_iter_``, which counts them all, may then be larger.
     tol : float
         A start rests when the sum of the centroids' squared shifts is at most ``tol`` times the mean variance of the
         features.
@@ -64,7 +68,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Accepted for compatibility, and without effect: both name ways to the same result.
     solver : {"auto", "full", "sample"}
         ``full``: all rows in every step. ``sample``: see :mod:`engine.clustering.solve`. ``auto``: full below
-        100,000 rows, when ``init`` gives centroids, or when X is sparse.
+        100,000 rows (unless a limit is set), when ``init`` gives centroids, or when X is sparse.
+    max_passes : int, optional
+        Most reads of all rows in the search of the sample solver, 1 or more; about six by default. Those that give
+        ``labels_`` and ``inertia_`` at the end come on top.
+    max_seconds : float, optional
+        Time after which that search begins nothing new; what is under way is ended. The result then depends on the
+        machine. Both limits are kept by the sample solver alone: with ``solver="full"``, a sparse X or an ``init``
+        that gives centroids they are refused. :meth:`partial_fit` has no need of them.
 
     Attributes
     ----------
@@ -75,7 +86,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     inertia_ : float
         Weighted sum of squared distances of all rows to the nearest of ``cluster_centers_``, added in float64.
     n_iter_ : int
-        Moves of the start that won.
+        Moves of the start that won, on the sample and on all rows together; where a limit stopped the search, those
+        made until then.
+    stop_reason_ : str
+        Why they ended: ``fixed point``, ``tolerance``, ``max_iter``, ``polished`` (a further read would gain next to
+        nothing), ``max_passes`` or ``max_seconds``.
+    residual_ : float
+        How far that is from a fixed point of Lloyd's algorithm, which has 0: the share of the inertia that a move of
+        the centroids takes off before any row changes its cluster. Solver ``full``: one further move; ``sample``: the
+        last move over all rows.
     n_steps_ : int
         Batches learned by :meth:`partial_fit`.
     n_features_in_ : int
@@ -96,6 +115,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     labels_: NDArray[np.int32]
     inertia_: float
     n_iter_: int
+    stop_reason_: str
+    residual_: float
     n_steps_: int
     _means: RunningMeans | None
 
@@ -112,6 +133,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         copy_x: bool = True,
         algorithm: str = "lloyd",
         solver: str = "auto",
+        max_passes: int | None = None,
+        max_seconds: float | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -123,18 +146,20 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.copy_x = copy_x
         self.algorithm = algorithm
         self.solver = solver
+        self.max_passes = max_passes
+        self.max_seconds = max_seconds
 
     def fit(self, X: Any, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Find the centres.
 
         Parameters
         ----------
-        X : array-like, sparse matrix, frame or Dask collection, (n_samples, n_features)
+        X : array-like, sparse matrix, frame, Dask collection or FileRows, (n_samples, n_features)
             Finite numbers; float32 is solved in float32 (sparse: in float64), anything else in float64.
         y : None
             Ignored; present because pipelines pass it.
         sample_weight : (n_samples,) array-like, optional
-            How often each row counts.
+            How often each row counts; rows in a file count once each.
 
         Returns
         -------
@@ -143,7 +168,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Raises
         ------
         SettingError
-            A parameter is outside its range.
+            A parameter is outside its range, or contradicts another or X.
         DataError
             Not a table of finite numbers (columns and counts are named), impossible weights, or fewer rows than
             clusters.
@@ -161,7 +186,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Parameters
         ----------
-        X : array-like, sparse matrix, frame or Dask collection, (n_samples, n_features)
+        X : array-like, sparse matrix, frame, Dask collection or FileRows, (n_samples, n_features)
             The first batch needs as many rows as there are clusters; a later one may be a single row.
         y : None
             Ignored.
@@ -188,11 +213,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         >>> sorted(model.cluster_centers_[:, 0].tolist()), model.n_steps_
         ([1.0, 11.0], 2)
         """
-        self._check_parameters()
+        check_parameters(self)
         first = not hasattr(self, "cluster_centers_")
         rows = rows_to_cluster(self, X, sample_weight, reset=first)
         if first:
-            centres, dtype = self._first_centres(rows), rows.matrix.dtype
+            centres, dtype = self._first_centres(rows), precision(rows)
             self._means = RunningMeans(np.zeros(len(centres)), np.zeros_like(centres))
             self.n_steps_ = 0
         else:
@@ -238,26 +263,26 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         tags.input_tags.sparse = True
         return tags
 
-    def _fit(self, X: Any, sample_weight: ArrayLike | None) -> MemoryRows:
-        self._check_parameters()
+    def _fit(self, X: Any, sample_weight: ArrayLike | None) -> TableRows:
+        check_parameters(self)
         rows = rows_to_cluster(self, X, sample_weight, reset=True)
-        solution = self._solved(rows, self.max_iter)
-        self.cluster_centers_ = solution.centroids.astype(rows.matrix.dtype)
-        self.n_iter_ = solution.n_iter
+        solution = self._solved(rows, max_iter=self.max_iter, max_passes=self.max_passes, max_seconds=self.max_seconds)
+        self.cluster_centers_ = solution.centroids.astype(precision(rows))
+        self.n_iter_, self.stop_reason_, self.residual_ = solution.n_iter, solution.stop_reason, solution.residual
         self.labels_, self.inertia_ = nearest(rows, self._centres())
         # Without weights the labels say it all, and a fit that no batch follows need not count them.
         weighted = rows.weights is not None
         self._means = RunningMeans.of(self._centres(), self.labels_, rows.weights) if weighted else None
         self.n_steps_ = 0
         if self.verbose:
-            self._tell(solution)
+            print(how_it_ended(solution, self.inertia_, self.tol))  # noqa: T201 - verbose asks for it
         return rows
 
     def _centres(self) -> Centroids:
         """Centres to measure with: those that are public, which may have been set since."""
         return np.asarray(self.cluster_centers_, dtype=np.float64)
 
-    def _solved(self, rows: MemoryRows, max_iter: int) -> Solution:
+    def _solved(self, rows: TableRows, **limits: Any) -> Solution:
         """Solve near zero, and move the centroids back."""
         self._check_enough(rows)
         try:
@@ -278,47 +303,55 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         init = str(self.init) if starts is None else starts
         n_init = None if self.n_init == "auto" else int(self.n_init)
         try:
-            solution = self._search(near, self.n_clusters, seed, init=init, n_init=n_init, max_iter=max_iter)
+            solution = self._search(near, self.n_clusters, seed, init=init, n_init=n_init, **limits)
         except TooFewDistinctRowsError as few:
             solution = self._each_row_its_own(near, few.found, seed)
         return solution if shift is None else replace(solution, centroids=solution.centroids + shift)
 
-    def _search(self, rows: MemoryRows, k: int, seed: int, **options: Any) -> Solution:
+    def _search(
+        self,
+        rows: TableRows,
+        k: int,
+        seed: int,
+        *,
+        max_passes: int | None = None,
+        max_seconds: float | None = None,
+        **options: Any,
+    ) -> Solution:
         if not isinstance(rows, SparseRows):
+            options |= {"max_passes": max_passes, "max_seconds": max_seconds}
             return solve(rows, k, seed=seed, solver=self.solver, tol=self.tol, **options)
         if self.solver == "sample":
             raise SettingError("solver: 'sample' is for dense rows; with a sparse X use 'full' or 'auto'.")
+        for name, limit in (("max_passes", max_passes), ("max_seconds", max_seconds)):
+            if limit is not None:
+                raise SettingError(f"{name}: kept with dense rows only; got {limit}. With a sparse X set it to None.")
         return solve_sparse(rows, k, seed=seed, tol=self.tol, **options)
 
-    def _each_row_its_own(self, rows: MemoryRows, found: int, seed: int) -> Solution:
+    def _each_row_its_own(self, rows: TableRows, found: int, seed: int) -> Solution:
         """Do as scikit-learn does when rows repeat too often: warn, and let the last clusters be empty."""
-        # The first words are those that filters of scikit-learn's warning look for.
-        warnings.warn(
-            f"Number of distinct clusters ({found}) found smaller than n_clusters ({self.n_clusters}). "
-            f"Possibly due to duplicate points in X. {self.n_clusters - found} clusters are empty; lower n_clusters.",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
+        warnings.warn(why_empty(rows, found, self.n_clusters), ConvergenceWarning, stacklevel=5)
         solver = solve_sparse if isinstance(rows, SparseRows) else solve
         solution: Solution = solver(rows, found, seed=seed)  # type: ignore[arg-type]
         # A row at equal distance goes to the lower number, so copies of a centre stay empty.
         copies = np.repeat(solution.centroids[:1], self.n_clusters - found, axis=0)
         return replace(solution, centroids=np.concatenate([solution.centroids, copies]))
 
-    def _first_centres(self, rows: MemoryRows) -> Centroids:
+    def _first_centres(self, rows: TableRows) -> Centroids:
         """Centres before the first batch is counted."""
         if isinstance(self.init, str) or callable(self.init):
             return self._solved(rows, max_iter=1).centroids
         self._check_enough(rows)
         return self._start(self.init, rows)
 
-    def _starts(self, rows: MemoryRows, random_state: np.random.RandomState) -> list[Centroids] | None:
+    def _starts(self, rows: TableRows, random_state: np.random.RandomState) -> list[Centroids] | None:
         """First centroids that the caller gives, or None when they are to be drawn."""
         if isinstance(self.init, str):
             return None
         if callable(self.init):
             times = FULL_STARTS if self.n_init == "auto" else int(self.n_init)
-            drawn = (self.init(rows.matrix, self.n_clusters, random_state=random_state) for _ in range(times))
+            held = rows if isinstance(rows, FileRows) else rows.matrix
+            drawn = (self.init(held, self.n_clusters, random_state=random_state) for _ in range(times))
             return [self._start(start, rows) for start in drawn]
         if self.n_init not in ("auto", 1):
             warnings.warn(
@@ -329,7 +362,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             )
         return [self._start(self.init, rows)]
 
-    def _start(self, given: Any, rows: MemoryRows) -> Centroids:
+    def _start(self, given: Any, rows: TableRows) -> Centroids:
         """First centroids as they were given, copied and checked."""
         from scipy.sparse import issparse
 
@@ -346,44 +379,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise DataError("init: expected finite centroids; got NaN or infinity.")
         return start
 
-    def _tell(self, solution: Solution) -> None:
-        """Say how the best start ended, in the words that scripts look for in scikit-learn's output."""
-        ends = {
-            "fixed point": "Converged at iteration {}: strict convergence.",
-            "tolerance": "Converged at iteration {}: center shift is within tolerance " + f"{self.tol}.",
-            "max_iter": "Stopped at iteration {}: max_iter is reached.",
-        }
-        end = ends.get(solution.stop_reason, "Stopped at iteration {}: all rows were read as often as planned.")
-        told = (
-            f"Initialization complete; the best of all starts is told of (solver {solution.solver}).\n"
-            f"Iteration {solution.n_iter}, inertia {self.inertia_}.\n{end.format(solution.n_iter)}"
-        )
-        print(told)  # noqa: T201 - verbose asks for it
-
-    def _check_enough(self, rows: MemoryRows) -> None:
+    def _check_enough(self, rows: TableRows) -> None:
         if rows.n < self.n_clusters:
             raise DataError(
                 f"n_samples={rows.n} should be >= n_clusters={self.n_clusters}. Lower n_clusters, or give more rows."
-            )
-
-    def _check_parameters(self) -> None:
-        """Refuse what is outside its range, naming the parameter."""
-        for name, value in (("n_clusters", self.n_clusters), ("max_iter", self.max_iter)):
-            if not isinstance(value, Integral) or value < 1:
-                raise SettingError(f"{name}: expected a whole number, 1 or more; got {value!r}.")
-        if self.n_init != "auto" and (not isinstance(self.n_init, Integral) or self.n_init < 1):
-            raise SettingError(f"n_init: expected 'auto' or a whole number, 1 or more; got {self.n_init!r}.")
-        if not isinstance(self.tol, Real) or not 0 <= float(self.tol) < np.inf:
-            raise SettingError(f"tol: expected a number, 0 or more; got {self.tol!r}.")
-        if isinstance(self.init, str) and self.init not in SEEDINGS:
-            raise SettingError.from_unknown("init", self.init, SEEDINGS)
-        if self.algorithm not in ("lloyd", "elkan"):
-            raise SettingError.from_unknown("algorithm", self.algorithm, ("lloyd", "elkan"))
-        if self.solver not in SOLVERS:
-            raise SettingError.from_unknown("solver", self.solver, SOLVERS)
-        if self.algorithm == "elkan" and self.n_clusters == 1:
-            warnings.warn(
-                "algorithm='elkan' doesn't make sense for a single cluster: there is no distance to save.",
-                RuntimeWarning,
-                stacklevel=4,
             )

@@ -35,8 +35,16 @@ class MatrixFile(Protocol):
         """Number of rows."""
 
     @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, in the order of their rows."""
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What to call each of the d columns."""
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the file itself names its columns."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -116,8 +124,11 @@ class NpyFile:
         reading, it is another than it was.
     """
 
+    has_names = False
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.paths = (self.path,)
         self._mark = _marked(self.path)
         with _told(self.path), self.path.open("rb", buffering=0) as stream:
             shape, by_columns, self.dtype = _npy_header(self.path, stream)
@@ -199,17 +210,19 @@ class ParquetFiles:
     Parameters
     ----------
     paths : str, Path or sequence of them
-        One file, several in their order, or a folder: its files that end in ``.parquet``, by name; what begins with
-        a dot or an underscore is left out.
-    columns : sequence of str, optional
-        Features in their order. Default: all columns of the first file, each of which must be numeric.
+        One file, several in their order, a pattern such as ``"folder/*.parquet"``: what matches it, by name; or a
+        folder: its files that end in ``.parquet``, by name. Of pattern and folder, what begins with a dot or an
+        underscore is left out.
+    columns : str or sequence of str, optional
+        Features in their order, or the one there is. Default: all columns of the first file, each of which must be
+        numeric.
     dtype : dtype
         float32 or float64, to which every number is cast.
 
     Raises
     ------
     SourceNotFoundError
-        There is no such file, or none in the folder; also while reading, when it is gone.
+        There is no such file, or none in the folder, or none that matches; also while reading, when it is gone.
     ColumnsMissingError
         A file lacks a column.
     DataError
@@ -219,9 +232,12 @@ class ParquetFiles:
         No column or one twice, or another dtype.
     """
 
+    has_names = True
+
     def __init__(
-        self, paths: str | Path | Sequence[str | Path], columns: Sequence[str] | None, dtype: Any = np.float32
+        self, paths: str | Path | Sequence[str | Path], columns: str | Sequence[str] | None, dtype: Any = np.float32
     ) -> None:
+        columns = [columns] if isinstance(columns, str) else columns
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise SettingError(f"dtype: expected float32 or float64; got {self.dtype}.")
@@ -238,6 +254,7 @@ class ParquetFiles:
             self._files.append((path, mark))
             starts.append(starts[-1] + rows)
         self.names = tuple(wanted or ())
+        self.paths = tuple(path for path, _ in self._files)
         self._starts = np.array(starts, dtype=np.int64)
         self.n = starts[-1]
         if self.n == 0:
@@ -309,6 +326,13 @@ def _parquet_paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
             raise SourceNotFoundError("Rows in Parquet: expected at least one file; got an empty list.")
         return files
     folder = Path(paths)
+    if not folder.exists() and any(sign in str(folder) for sign in "*?["):
+        # Writers leave marks of their own beside the files: _SUCCESS, _metadata.
+        matching = Path(folder.anchor or ".").glob(str(folder.relative_to(folder.anchor)))
+        files = sorted(file for file in matching if not file.name.startswith((".", "_")))
+        if not files:
+            raise SourceNotFoundError(f"{folder}: no file matches this pattern.")
+        return files
     if not folder.is_dir():
         return [folder]
     if (folder / "_delta_log").is_dir():

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.clustering import parity_words as words
+from engine.clustering.parity_process import QUICK_S
 from engine.schema import Word, check_language
 
 
@@ -21,8 +22,10 @@ class Line:
         As :func:`engine.clustering.backends.cluster` was asked.
     error
         Why there is no answer; empty where there is one.
-    seconds
-        Wall-clock time of the fit and the final assignment, without imports and compilation.
+    seconds, seconds_lowest, seconds_highest
+        Wall-clock time of the fit and the final assignment, without imports and compilation: median, and range.
+    fits
+        How often it was fitted for that: a quick one more than once.
     memory_added_mib
         Most memory during the fit, beyond what its process held before.
     inertia
@@ -32,7 +35,8 @@ class Line:
     reported_inertia
         The backend's own figure, where it has one.
     rows_used
-        Different rows that the centroids were trained on, where it is known.
+        Rows that the centroids were trained on. Native clustering keeps identical rows as one with a weight, and with
+        ``sample`` it searches a sample.
     n_iter, stop_reason
         Iterations of the winning start, and why they ended.
     """
@@ -42,6 +46,9 @@ class Line:
     solver: str
     error: str = ""
     seconds: float | None = None
+    seconds_lowest: float | None = None
+    seconds_highest: float | None = None
+    fits: int | None = None
     memory_added_mib: float | None = None
     inertia: float | None = None
     inertia_ratio: float | None = None
@@ -88,6 +95,8 @@ class Parity:
         One for each, in the order asked for; those that failed are among them.
     agreements
         One for each pair that finished.
+    busy_cores
+        Cores that other programs kept busy when the comparison began; None where nobody looked.
 
     Examples
     --------
@@ -105,6 +114,7 @@ class Parity:
     seed: int
     lines: tuple[Line, ...]
     agreements: tuple[Agreement, ...]
+    busy_cores: float | None = None
 
     @property
     def finished(self) -> list[Line]:
@@ -166,8 +176,24 @@ class Parity:
             f"{self.distance.es}. {self.people.es}".rstrip(),
         )
 
+    @property
+    def notes(self) -> list[Word]:
+        """What one must know to read the figures: repeats, a busy machine, fewer rows than there are."""
+        found = []
+        repeats = [line.fits for line in self.finished if line.fits is not None and line.fits > 1]
+        if repeats:
+            found.append(words.of_repeats(max(repeats), QUICK_S))
+        if self.busy_cores is not None and self.busy_cores >= words.BUSY_CORES:
+            found.append(words.of_busy(self.busy_cores))
+        fewer = [line for line in self.finished if line.rows_used is not None and line.rows_used < self.rows]
+        sampled = any(line.solver == "sample" for line in fewer)
+        merged = any(line.solver != "sample" for line in fewer)
+        if fewer:
+            found.append(words.of_rows(self.rows, merged=merged, sampled=sampled))
+        return found
+
     def table(self, language: str = "en") -> str:
-        """Return the lines as a table to print, and :attr:`finding` under it.
+        """Return the lines as a table to print, what one must know to read it, and :attr:`finding`.
 
         Raises
         ------
@@ -186,11 +212,16 @@ class Parity:
                 continue
             rand = None if self.best is None else self.rand(line.name, self.best.name)
             figures = (
-                (line.seconds, 3), (line.memory_added_mib, 1), (line.inertia_ratio, 5), (rand, 3), (line.rows_used, 0),
-                (line.n_iter, 0),
+                (line.memory_added_mib, 1), (line.inertia_ratio, 5), (rand, 3), (line.rows_used, 0), (line.n_iter, 0),
             )  # fmt: skip
-            rows.append([of(line.label), *(words.number(value, places, language) for value, places in figures)])
-        return f"{words.aligned(rows)}\n\n{of(self.finding)}"
+            seconds = words.seconds(line.seconds or 0.0, line.seconds_lowest, line.seconds_highest, language)
+            told = (words.number(value, places, language) for value, places in figures)
+            rows.append([of(line.label), seconds, *told])
+        notes = self.notes
+        if len(self.finished) > 1:
+            notes.insert(0, words.of_index())
+        parts = [words.aligned(rows), *(["\n".join(of(note) for note in notes)] if notes else []), of(self.finding)]
+        return "\n\n".join(parts)
 
     def figures(self) -> dict[str, float]:
         """Return the figures that a tracking store keeps, by name: ``parity_NAME_FIGURE``."""
@@ -203,7 +234,7 @@ class Parity:
                 if value is not None:
                     found[f"{key}_{name}"] = float(value)
             if rand is not None:
-                found[f"{key}_rand_with_best"] = rand
+                found[f"{key}_adjusted_rand_with_best"] = rand
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -217,6 +248,8 @@ class Parity:
             "quickest": None if self.quickest is None else self.quickest.name,
             "distance": self.distance.to_dict(),
             "people": self.people.to_dict(),
+            "busy_cores": self.busy_cores,
+            "notes": [note.to_dict() for note in self.notes],
             "lines": [{**asdict(line), "label": line.label.to_dict()} for line in self.lines],
             "agreements": [asdict(one) for one in self.agreements],
         }

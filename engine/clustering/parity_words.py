@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from engine.schema import Word
 
+BUSY_CORES = 0.5
+"""Cores that others keep busy from which on the times are said to be too long."""
+
 SAME_PEOPLE = 0.95
 """Adjusted Rand index above which two divisions are the same segments for all that is done with them."""
 
@@ -61,12 +64,12 @@ def distance(quickest: Word, seconds: float, best: Word, best_seconds: float, ex
     >>> distance(NAMES["faiss"], 0.25, NAMES["sklearn"], 1.5, 0.0123).en.replace(_NBSP, " ")
     'FAISS is the quickest (0.25 s); its inertia is 1.23% above the lowest, that of scikit-learn (1.50 s)'
     """
-    en = f"{quickest.en} is the quickest ({number(seconds, 2, 'en')}{_NBSP}s)"
-    es = f"{quickest.es} es el más rápido ({number(seconds, 2, 'es')}{_NBSP}s)"
+    en = f"{quickest.en} is the quickest ({_short(seconds, 'en')}{_NBSP}s)"
+    es = f"{quickest.es} es el más rápido ({_short(seconds, 'es')}{_NBSP}s)"
     if quickest == best:
         return Word(f"{en} and finds the lowest inertia", f"{es} y encuentra la inercia más baja")
-    whose_en = f"that of {best.en} ({number(best_seconds, 2, 'en')}{_NBSP}s)"
-    whose_es = f"la de {best.es} ({number(best_seconds, 2, 'es')}{_NBSP}s)"
+    whose_en = f"that of {best.en} ({_short(best_seconds, 'en')}{_NBSP}s)"
+    whose_es = f"la de {best.es} ({_short(best_seconds, 'es')}{_NBSP}s)"
     if excess is None:
         return Word(
             f"{en}; its inertia is not the lowest, {whose_en}", f"{es}; su inercia no es la más baja, {whose_es}"
@@ -138,13 +141,80 @@ def people_of_others(rand: float, farthest: Word) -> Word:
 HEADS = (
     Word("backend", "motor"),
     Word("seconds", "segundos"),
-    Word("added MiB", "MiB de más"),
+    Word("added MiB", "MiB añadidos"),
     Word("inertia/lowest", "inercia/mínima"),
-    Word("rand with best", "rand con el mejor"),
+    Word("adjusted Rand index", "índice de Rand ajustado"),
     Word("rows used", "filas usadas"),
     Word("iterations", "iteraciones"),
 )
 """Heads of :func:`engine.clustering.parity.Parity.table`."""
+
+
+def of_repeats(fits: int, quick_s: float) -> Word:
+    """Say how often a quick fit was made."""
+    return Word(
+        f"Seconds: of fits under {quick_s:.0f}{_NBSP}s, the median of {fits} and in brackets their range.",
+        f"Segundos: en los ajustes de menos de {quick_s:.0f}{_NBSP}s, la mediana de {fits} y, entre paréntesis, el "
+        f"mínimo y el máximo.",
+    )
+
+
+def of_busy(cores: float) -> Word:
+    """Say that others were at work on the machine."""
+    return Word(
+        f"The machine was busy: when the comparison began, other programs kept {number(cores, 1, 'en')} of its cores "
+        f"at work. On a quiet machine the seconds are fewer.",
+        f"La máquina estaba ocupada: al empezar la comparación, otros programas usaban {number(cores, 1, 'es')} de sus "
+        f"núcleos. En una máquina libre los segundos son menos.",
+    )
+
+
+def of_rows(rows: int, *, merged: bool, sampled: bool) -> Word:
+    """Say why native clustering trained on fewer rows than there are.
+
+    Examples
+    --------
+    >>> of_rows(2469, merged=True, sampled=False).en
+    'Native used fewer than 2,469 rows: customers with the same measures are one row with their number as its weight.'
+    """
+    why_en, why_es = [], []
+    if merged:
+        why_en.append("customers with the same measures are one row with their number as its weight")
+        why_es.append("los clientes con las mismas medidas forman una sola fila, con su número como peso")
+    if sampled:
+        why_en.append("with “sample” it searches a sample")
+        why_es.append("con «muestra» busca en una muestra")
+    return Word(
+        f"Native used fewer than {number(rows, 0, 'en')} rows: {'; '.join(why_en)}.",
+        f"Native ha usado menos de {number(rows, 0, 'es')} filas: {'; '.join(why_es)}.",
+    )
+
+
+def of_index() -> Word:
+    """Explain the adjusted Rand index and its two thresholds."""
+    same, other = (number(one, 2, "en") for one in (SAME_PEOPLE, OTHER_SEGMENTS))
+    same_es, other_es = (number(one, 2, "es") for one in (SAME_PEOPLE, OTHER_SEGMENTS))
+    return Word(
+        f"Adjusted Rand index: how far the segments are those of the lowest inertia. 1: the same people together; 0: "
+        f"no more than by chance; above {same} they count as the same segments, below {other} as other segments.",
+        f"Índice de Rand ajustado: cuánto coinciden los segmentos con los de la inercia más baja. 1: las mismas "
+        f"personas juntas; 0: no más que por azar; por encima de {same_es} cuentan como los mismos segmentos; por "
+        f"debajo de {other_es}, como otros.",
+    )
+
+
+def seconds(median: float, lowest: float | None, highest: float | None, language: str) -> str:
+    """Write how long a fit took, with its range where it was made several times.
+
+    Examples
+    --------
+    >>> seconds(0.25, 0.2, 1.5, "es"), seconds(7.0, 7.0, 7.0, "en")
+    ('0,250 (0,200–1,500)', '7.000')
+    """
+    told = number(median, 3, language)
+    if lowest is None or highest is None or lowest == highest:
+        return told
+    return f"{told} ({number(lowest, 3, language)}–{number(highest, 3, language)})"
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
@@ -181,6 +251,10 @@ def number(value: float | None, places: int, language: str) -> str:
         return "–"
     text = f"{value:,.{places}f}"
     return text if language == "en" else text.translate(str.maketrans(",.", ".,"))
+
+
+def _short(seconds: float, language: str) -> str:
+    return number(seconds, 2 if seconds >= 0.1 else 3, language)
 
 
 def _index(rand: float) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -92,6 +93,32 @@ class FileRows(HeldRows):
         self._file = FileHeld(file, edges, threads)
         super().__init__(self._file, edges, d, file.dtype, threads)
 
+    def __repr__(self) -> str:
+        """Return one line: how many rows and features, and where they are."""
+        first, *more = self._file.file.paths
+        where = f"{first} and {len(more)} more" if more else str(first)
+        return f"<FileRows: {self.n:,} × {self.d} {self.dtype} in {where}>"
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the features; None where the file has none, as ``.npy``."""
+        return self._file.file.names if self._file.file.has_names else None
+
+    def less(self, shift: FloatMatrix) -> FileRows:
+        """Return the same rows with ``shift`` (d,) subtracted from each as it is read; the file stays what it is.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/years.npy", np.array([[2019.0], [2024.0]]))
+        ...     FileRows.npy(f"{folder}/years.npy").less(np.array([2020.0])).take(np.array([0, 1])).tolist()
+        [[-1.0], [4.0]]
+        """
+        moved = copy(self)
+        moved._file = moved._held = self._file.less(shift)
+        return moved
+
     @classmethod
     def npy(cls, path: str | Path, *, threads: int | None = None, block_rows: int | None = None) -> Self:
         """Open a matrix that ``numpy.save`` wrote.
@@ -116,7 +143,7 @@ class FileRows(HeldRows):
     def parquet(
         cls,
         paths: str | Path | Sequence[str | Path],
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         *,
         dtype: Any = np.float32,
         threads: int | None = None,
@@ -130,9 +157,10 @@ class FileRows(HeldRows):
         Parameters
         ----------
         paths : str, Path or sequence of them
-            One file, several in their order, or a folder, whose ``.parquet`` files are taken by name.
-        columns : sequence of str, optional
-            Features in their order. Default: all columns, if all are numeric.
+            One file, several in their order, a folder, whose ``.parquet`` files are taken by name, or a pattern such
+            as ``"folder/2024-*.parquet"``.
+        columns : str or sequence of str, optional
+            Features in their order, or the one there is. Default: all columns, if all are numeric.
         dtype : {float32, float64}
             To which every number is cast.
         threads, block_rows : int, optional
@@ -141,7 +169,7 @@ class FileRows(HeldRows):
         Raises
         ------
         SourceNotFoundError
-            There is no such file, or none in the folder.
+            There is no such file, none in the folder, or none that matches.
         ColumnsMissingError
             A file lacks a column.
         DataError
@@ -216,18 +244,31 @@ class FileHeld:
         Block i has the rows ``edges[i]`` to ``edges[i + 1]``.
     threads : int, optional
         Threads that work on a block.
+    shift : (d,) array, optional
+        What is subtracted from each row as it is read.
 
     Attributes
     ----------
+    file : MatrixFile
+        What is read.
     closed : bool
         Whether reading is refused.
     """
 
-    def __init__(self, file: MatrixFile, edges: Sequence[int], threads: int | None) -> None:
-        self._from = file
+    def __init__(
+        self, file: MatrixFile, edges: Sequence[int], threads: int | None, shift: FloatMatrix | None = None
+    ) -> None:
+        self.file = file
         self._edges = edges
         self._threads = threads
+        self._shift = shift
         self.closed = False
+
+    def less(self, shift: FloatMatrix) -> FileHeld:
+        """Return the same blocks with ``shift`` subtracted from each row."""
+        held = FileHeld(self.file, self._edges, self._threads, shift if self._shift is None else self._shift + shift)
+        held.closed = self.closed
+        return held
 
     def each(self, function: Callable[..., T], *args: Any, own: Sequence[Any] | None = None) -> list[T]:
         """Return ``function(part, *args)`` for each part in order; with ``own``, ``function(part, own[i], *args)``.
@@ -240,13 +281,13 @@ class FileHeld:
         most = max(last - first for first, last in blocks)
         buffers = [self._buffer(most) for _ in blocks[:2]]
         results = []
-        with self._from.opened() as read, ThreadPoolExecutor(1, "read rows") as reader:
+        with self.file.opened() as read, ThreadPoolExecutor(1, "read rows") as reader:
 
             def fetch(number: int) -> FloatMatrix:
                 first, last = blocks[number]
                 block = self._matrix(buffers[number % 2], last - first)
                 read(first, last, block)
-                return block
+                return self._shifted(block)
 
             following = reader.submit(fetch, 0)
             for number, (first, last) in enumerate(blocks):
@@ -265,32 +306,38 @@ class FileHeld:
     def rows(self, rows: IntArray) -> FloatMatrix:
         """Return the rows with these numbers, which ascend, each once, (m, d)."""
         self._check_open()
-        taken = np.empty((len(rows), len(self._from.names)), self._from.dtype)
+        taken = np.empty((len(rows), len(self.file.names)), self.file.dtype)
         if not len(rows):
             return taken
         most = max(1, STRETCH_BYTES // taken[0].nbytes)
-        if self._from.near >= self._from.n:
+        if self.file.near >= self.file.n:
             most = max(most, int(np.diff(self._edges).max()))
-        apart = (np.diff(rows) > self._from.near) | (np.diff(rows // most) > 0)
+        apart = (np.diff(rows) > self.file.near) | (np.diff(rows // most) > 0)
         starts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(rows)]
         buffer = self._buffer(min(most, int(rows[-1] - rows[0]) + 1))
-        with self._from.opened() as read:
+        with self.file.opened() as read:
             for start, end in pairwise(starts):
                 first, last = int(rows[start]), int(rows[end - 1]) + 1
                 stretch = self._matrix(buffer, last - first)
                 read(first, last, stretch)
                 taken[start:end] = stretch[rows[start:end] - first]
         self._name_unfit(taken, rows, None)
-        return taken
+        return self._shifted(taken)
+
+    def _shifted(self, matrix: FloatMatrix) -> FloatMatrix:
+        """Return the matrix, which is ours to write to, with what is to be subtracted taken off."""
+        if self._shift is not None:
+            matrix -= self._shift
+        return matrix
 
     def _buffer(self, rows: int) -> FloatMatrix:
-        return np.empty(rows * len(self._from.names), self._from.dtype)
+        return np.empty(rows * len(self.file.names), self.file.dtype)
 
     def _matrix(self, buffer: FloatMatrix, rows: int) -> FloatMatrix:
         """Return the beginning of a buffer as a matrix in the order of the file."""
-        d = len(self._from.names)
+        d = len(self.file.names)
         values = buffer[: rows * d]
-        return values.reshape(rows, d) if self._from.by_rows else values.reshape(d, rows).T
+        return values.reshape(rows, d) if self.file.by_rows else values.reshape(d, rows).T
 
     def _name_unfit(self, matrix: FloatMatrix, rows: range | IntArray, error: DataError | None) -> None:
         """Raise with the name of the file where rows with these numbers hold NaN or infinity."""
@@ -299,16 +346,16 @@ class FileHeld:
             return
         first = int(rows[int(bad.any(axis=1).argmax())])
         told = ", ".join(
-            f"{self._from.names[column]} ({bad[:, column].sum()})" for column in np.flatnonzero(bad.any(axis=0))
+            f"{self.file.names[column]} ({bad[:, column].sum()})" for column in np.flatnonzero(bad.any(axis=0))
         )
         raise DataError(
-            f"{self._from.place(first)}: expected finite {matrix.dtype} numbers; NaN or infinity in {told} of "
+            f"{self.file.place(first)}: expected finite {matrix.dtype} numbers; NaN or infinity in {told} of "
             f"{len(matrix)} rows that were read. Fill or drop these values before clustering."
         ) from error
 
     def _check_open(self) -> None:
         if self.closed:
-            raise DataError(f"{self._from.place(0)}: these rows were closed. Open the file again to read them.")
+            raise DataError(f"{self.file.place(0)}: these rows were closed. Open the file again to read them.")
 
 
 def _assign_into(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.clustering.near_zero import MemoryRows, beside
+from engine.clustering.near_zero import TableRows, beside
 from engine.clustering.rows import Centroids
 
 
@@ -46,7 +46,7 @@ class RunningMeans:
         counts = np.bincount(labels, weights, minlength=len(centres)).astype(np.float64)
         return cls(counts, counts[:, np.newaxis] * centres)
 
-    def learn(self, rows: MemoryRows, centres: Centroids) -> Centroids:
+    def learn(self, rows: TableRows, centres: Centroids) -> Centroids:
         """Count every row for the nearest of the centres, and return where the centres are then.
 
         A centre that has had no row stays where it is.
@@ -67,7 +67,7 @@ class RunningMeans:
         learned[seen] = self.sums[seen] / self.weights[seen, np.newaxis]
         return learned
 
-    def without_copies(self, rows: MemoryRows, centres: Centroids) -> Centroids:
+    def without_copies(self, rows: TableRows, centres: Centroids) -> Centroids:
         """Return the centres, those that only repeat another put on rows that are far from all.
 
         Such are left by a first batch with fewer different rows than centres; no row would ever be nearest to them.

@@ -3,19 +3,18 @@
 The optimum of a sample of m rows costs only about k/m more on all rows, however many there are. So the search happens
 on rows that fit in the cache, and a few exact reads of all rows choose the winner and polish it.
 
-It begins with a few rows drawn evenly. Where the search agrees with itself there and comes to rest at once, groups
-are apart, and one exact read moves every centroid to the mean of its group. That read also says whether the few rows
-were a fair picture: a small cluster far from all others, of which they held nothing, shows as squared distances that
-they cannot explain. Otherwise, and where groups overlap, a larger sample is drawn in one read: half evenly, half in
-proportion to the squared distance from the first solution, with weights that make it an unbiased picture of all rows
-(the lightweight coreset of Bachem, Lucic and Krause, KDD 2018, around k centres instead of one). The search goes on
-there, and its best solutions are measured together on all rows.
+It begins with a few rows drawn evenly. Where half of the first starts come to rest in the same best place, or all that
+have breathed do and rest at once, groups are apart, and one exact read moves every centroid to the mean of its group.
+That read also says whether the few rows were a fair picture: a small cluster far from all others, of which they held
+nothing, shows as squared distances that they cannot explain. Otherwise, and where groups overlap, a larger sample is
+drawn in one read: half evenly, half in proportion to the squared distance from the first solution, with weights that
+make it an unbiased picture of all rows (the lightweight coreset of Bachem, Lucic and Krause, KDD 2018, around k centres
+instead of one). The search goes on there, and its best solutions are measured together on all rows.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.clustering.lloyd import Rest, lloyd, mean_variance, next_centroids, residual
+from engine.clustering.plan import PLAN, Limits, Plan
 from engine.clustering.rows import Centroids, IntArray, Rows, Stats
 from engine.clustering.rows_array import ArrayRows
 from engine.clustering.search import SAME_BASIN, Effort, agree, breathed, continued, distinct, inertias, ranked
@@ -46,103 +46,6 @@ UNEXPLAINED = 1e-3
 
 POLISHED = 1e-5
 """When a move over all rows takes off less than this share of the inertia, another one is not worth its read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How many rows and starts are searched; the defaults hold the aim of 1.001 × the best that is known.
-
-    Attributes
-    ----------
-    few_rows, few_rows_per_cluster, few_rows_most, few_rows_least : int
-        The first sample has ``few_rows``, or so many a cluster up to ``few_rows_most``, or ``few_rows_least`` a
-        cluster: the most of these.
-    starts, starts_for_centroids : int
-        At most so many starts there, and for larger k so many centroids in all; never fewer than ``starts_least``.
-    rows_least, rows, rows_per_cluster : int
-        Rows of the larger sample: ``rows`` from ten clusters on, fewer for fewer, but never fewer than ``rows_least``;
-        more for very many.
-    fresh, fresh_for_centroids : int
-        Starts of its own there, because it may hold a far cluster that the few rows did not.
-    part : int
-        Those begin on each ``part``-th of its rows.
-    moves_in_part, moves : int
-        Moves of every start there, and on all of it. On the first sample each start makes as many as both.
-    kept, kept_moves : int
-        Solutions there that go on, and how far.
-    finalists, final_moves : int
-        Solutions that go on further, and are measured on all rows.
-    breathing_from : int
-        From this k on, the two best of them breathe once more before: few clusters gain nothing by it.
-    polish_reads : int
-        Further reads.
-    """
-
-    few_rows: int = 16_384
-    few_rows_per_cluster: int = 2048
-    few_rows_most: int = 40_960
-    few_rows_least: int = 512
-    starts: int = 16
-    starts_for_centroids: int = 160
-    starts_least: int = 4
-    rows_least: int = 32_768
-    rows: int = 131_072
-    rows_per_cluster: int = 4096
-    fresh: int = 16
-    fresh_for_centroids: int = 160
-    fresh_least: int = 2
-    part: int = 4
-    moves_in_part: int = 7
-    moves: int = 5
-    kept: int = 4
-    kept_moves: int = 15
-    finalists: int = 3
-    final_moves: int = 35
-    breathing_from: int = 24
-    polish_reads: int = 3
-
-    def few(self, k: int) -> int:
-        """Return the rows of the first sample."""
-        return max(self.few_rows, min(self.few_rows_most, self.few_rows_per_cluster * k), self.few_rows_least * k)
-
-    def first_starts(self, k: int) -> int:
-        """Return the starts on the first sample."""
-        return max(self.starts_least, min(self.starts, self.starts_for_centroids // k))
-
-    def more(self, k: int) -> int:
-        """Return the rows of the larger sample."""
-        return max(self.rows_least, min(self.rows, self.rows * k // 10), self.rows_per_cluster * k)
-
-    def fresh_starts(self, k: int) -> int:
-        """Return the starts on the larger sample."""
-        return max(self.fresh_least, min(self.fresh, self.fresh_for_centroids // k))
-
-    def effort(self, k: int) -> Effort:
-        """Return how the first search breathes."""
-        return Effort(width=max(3, min(24, k // 4)))
-
-
-PLAN = Plan()
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When to stop: most moves of a start, tolerance in mean variances, reads of all rows, a time of the clock."""
-
-    max_iter: int
-    tol: float
-    max_passes: int | None = None
-    until: float | None = None
-
-    def stop(self, passes: int) -> str:
-        """Return the limit that forbids another read, or nothing."""
-        if self.max_passes is not None and passes >= self.max_passes:
-            return "max_passes"
-        return "max_seconds" if self.late() else ""
-
-    def late(self) -> bool:
-        """Say whether time is up."""
-        return self.until is not None and time.monotonic() > self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +115,7 @@ def solve_on_sample(
     """
     few = evenly(rows, plan.few(k), rng)
     scale = _Scale.of(few, limits)
-    begun = lloyd(
-        few,
-        draw(few, k, starts=max(n_init, plan.first_starts(k)), rng=rng),
-        max_iter=min(plan.moves_in_part + plan.moves, limits.max_iter),
-        shift_tolerance=scale.tolerance,
-    )
-    best, at_rest = _bettered(few, ranked(few, begun)[: plan.kept], plan.effort(k), scale, limits, rng)
+    best, at_rest = _first_search(few, k, draw, max(n_init, plan.first_starts(k)), scale, limits, plan, rng)
     used, passes = few.n, 0
     stats: Stats | None = None
     if at_rest:
@@ -276,6 +173,42 @@ class _Scale:
     def of(cls, few: ArrayRows, limits: Limits) -> _Scale:
         variance = mean_variance(few)
         return cls(limits.tol * variance, SAMPLE_TOL * limits.tol * variance, SAME_BASIN * few.d * variance)
+
+
+def _first_search(
+    few: ArrayRows,
+    k: int,
+    draw: Draw,
+    starts: int,
+    scale: _Scale,
+    limits: Limits,
+    plan: Plan,
+    rng: np.random.Generator,
+) -> tuple[list[Rest], bool]:
+    """Return the best solutions of the few rows, and whether groups are so far apart that there is but one."""
+
+    def moved(starts: int) -> list[Rest]:
+        most = min(plan.moves_in_part + plan.moves, limits.max_iter)
+        return lloyd(few, draw(few, k, starts=starts, rng=rng), max_iter=most, shift_tolerance=scale.tolerance)
+
+    early = moved(min(starts, plan.early))
+    found = _found_often(few, early, scale)
+    if found is not None:
+        return [found], True
+    begun = early if starts <= plan.early else early + moved(starts - plan.early)
+    return _bettered(few, ranked(few, begun)[: plan.kept], plan.effort(k), scale, limits, rng)
+
+
+def _found_often(few: ArrayRows, rests: Sequence[Rest], scale: _Scale) -> Rest | None:
+    """Return the best of them where half of all came to rest in its place."""
+    costs = inertias(few, rests)
+    best = rests[costs.index(min(costs))]
+    alike = [
+        rest
+        for rest, cost in zip(rests, costs, strict=True)
+        if rest.stop_reason != "max_iter" and agree([cost, min(costs)]) and len(distinct([best, rest], scale.same)) == 1
+    ]
+    return best if any(rest is best for rest in alike) and 2 * len(alike) >= len(rests) else None
 
 
 def _bettered(

@@ -90,6 +90,26 @@ def store(context, array, place, vector):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def prefetch(context, array, place):  # type: ignore[no-untyped-def]
+    """Ask for the cache line of ``array[place]``, to be read soon; it may lie beyond the array.
+
+    It comes to the second cache: the first can wait for few lines at a time.
+    """
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        byte, number = ir.IntType(8), ir.IntType(32)
+        first = context.make_array(signature.args[0])(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(first, [args[1]]), ir.PointerType(byte))
+        kind = ir.FunctionType(ir.VoidType(), [ir.PointerType(byte), number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")  # type: ignore[no-untyped-call]
+        to_be_read, second_cache, data = number(0), number(2), number(1)
+        builder.call(function, [pointer, to_be_read, second_cache, data])
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), build
+
+
+@intrinsic
 def spread(context, number, like):  # type: ignore[no-untyped-def]
     """Return a vector as long as ``like`` that holds ``number`` everywhere."""
     vector = Vector(number, like.lanes)

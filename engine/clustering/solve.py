@@ -6,14 +6,16 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 
 from engine.clustering.lloyd import lloyd, mean_variance, next_centroids, residual
+from engine.clustering.plan import Limits
 from engine.clustering.rows import Centroids, Rows
 from engine.clustering.rows_array import ArrayRows
 from engine.clustering.rows_blocks import HeldRows
-from engine.clustering.sample_solve import Limits, Sampled, evenly, held, solve_on_sample, together
+from engine.clustering.sample_solve import Sampled, evenly, held, solve_on_sample, together
 from engine.clustering.seeding import SEEDINGS, TooFewDistinctRowsError
 from engine.errors import DataError, SettingError
 
@@ -91,7 +93,7 @@ def solve(
         Same seed and rows, same centroids, on any number of threads.
     solver : {"auto", "full", "sample"}
         ``full``: Lloyd's algorithm on all rows. ``sample``: search on a sample, then a few exact reads. ``auto``:
-        full below 100,000 rows.
+        full below 100,000 rows, unless a limit is given, which only ``sample`` keeps.
     init : {"k-means++", "random"} or sequence of (k, d) arrays
         How starts are drawn, or the starts themselves (then the solver is ``full``).
     n_init : int, optional
@@ -114,7 +116,8 @@ def solve(
     Raises
     ------
     SettingError
-        k below 1, an unknown solver or init, ``sample`` together with given starts, or a limit out of range.
+        k below 1, an unknown solver or init, ``sample`` together with given starts, a limit out of range, or a limit
+        together with ``full`` or with given starts.
     DataError
         k above the number of different rows.
 
@@ -125,7 +128,9 @@ def solve(
     [0.5, 9.0]
     """
     if not isinstance(init, str):
+        # Given starts are moved over all rows.
         _check(rows, k, solver, limits=(max_passes, max_seconds))
+        check_limits("full", max_passes, max_seconds)
         if solver == "sample":
             raise SettingError("clustering.solver: 'sample' draws its own starts; with given centroids use 'full'.")
         return _solve_full(
@@ -174,7 +179,8 @@ def solve_many(
     if init not in SEEDINGS:
         raise SettingError.from_unknown("init", init, SEEDINGS)
     if solver == "auto":
-        solver = "full" if rows.n < FULL_BELOW_ROWS else "sample"
+        unlimited = max_passes is None and max_seconds is None
+        solver = "full" if rows.n < FULL_BELOW_ROWS and unlimited else "sample"
     if not isinstance(rows, ArrayRows) and rows.n < FULL_BELOW_ROWS:
         # So few are solved in memory whoever holds them, and the result is that of a matrix.
         rows = held(rows, np.arange(rows.n), rows.weights)
@@ -227,11 +233,44 @@ def _check(rows: Rows, k: int, solver: str, *, limits: tuple[int | None, float |
         )
     if solver not in SOLVERS:
         raise SettingError.from_unknown("clustering.solver", solver, SOLVERS)
-    passes, seconds = limits
-    if passes is not None and passes < 1:
-        raise SettingError(f"max_passes: expected 1 or more reads of all rows, or None; got {passes}.")
-    if seconds is not None and not seconds > 0:
-        raise SettingError(f"max_seconds: expected more than 0, or None; got {seconds}.")
+    check_limits(solver, *limits)
+
+
+def check_limits(solver: str, max_passes: int | None, max_seconds: float | None, *, group: str = "") -> None:
+    """Raise :class:`SettingError` unless limits are in range and the solver keeps them.
+
+    Parameters
+    ----------
+    solver, max_passes, max_seconds
+        As :func:`solve` takes them; given starts are a matter of ``full``.
+    group : str
+        What comes before their names in the message: ``clustering.`` where they are settings of a configuration.
+
+    Examples
+    --------
+    >>> check_limits("full", 3, None)
+    Traceback (most recent call last):
+    engine.errors.SettingError: max_passes: solver 'full' and given starts read all rows in every move, and keep no \
+limit; got 3. Use solver 'auto' or 'sample', or set it to None.
+    """
+    none = "null" if group else "None"
+    if max_passes is not None and (
+        isinstance(max_passes, bool) or not isinstance(max_passes, Integral) or max_passes < 1
+    ):
+        raise SettingError(
+            f"{group}max_passes: expected a whole number of reads of all rows, 1 or more, or {none}; got "
+            f"{max_passes!r}."
+        )
+    if max_seconds is not None and (
+        isinstance(max_seconds, bool) or not isinstance(max_seconds, Real) or not float(max_seconds) > 0
+    ):
+        raise SettingError(f"{group}max_seconds: expected seconds, more than 0, or {none}; got {max_seconds!r}.")
+    for name, limit in (("max_passes", max_passes), ("max_seconds", max_seconds)):
+        if solver == "full" and limit is not None:
+            raise SettingError(
+                f"{group}{name}: solver 'full' and given starts read all rows in every move, and keep no limit; got "
+                f"{limit!r}. Use solver 'auto' or 'sample', or set it to {none}."
+            )
 
 
 def _solve_full(

@@ -6,15 +6,17 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.clustering.backends import Proposed, assigned, check_settings, cluster_rows, hold_rows, propose_many
+from engine.clustering.backends import assigned, check_settings, cluster_rows, hold_rows
 from engine.clustering.checks import check_k, check_k_value, checked_matrix, distinct_rows, too_few_distinct
 from engine.clustering.figures import measure
 from engine.clustering.indices import Estimate, silhouette_euclidean, total_scatter
+from engine.clustering.propose import Proposed, propose_many
 from engine.clustering.resampling import bootstrap_stability, gap_statistic
 from engine.clustering.result import Clustering
 from engine.clustering.rows_array import ArrayRows
@@ -113,7 +115,7 @@ class Tries:
         self._held: dict[str, Rows] = {}
         self._scatter: float | None = None
         self._pool: ArrayRows | None = None
-        self._ready: dict[tuple[int, int, str], Trial] = {}
+        self._ready: dict[tuple[int, int, str, int | None], Trial] = {}
 
     def run(
         self,
@@ -122,17 +124,20 @@ class Tries:
         backend: str = "native",
         solver: str = "auto",
         seed: int = 0,
+        max_passes: int | None = None,
+        max_seconds: float | None = None,
         following: Sequence[tuple[int, int]] = (),
     ) -> Trial:
         """Cluster the rows and measure the result; settings have been checked by the caller.
 
         Parameters
         ----------
-        k, backend, solver, seed
+        k, backend, solver, seed, max_passes, max_seconds
             As in :func:`engine.clustering.backends.cluster`.
         following : sequence of (k, seed)
             Trials of the same backend that will be asked for next. With many rows the native backend makes them too,
-            in the same reads of the rows; the results are the same.
+            in the same reads of the rows; the results are the same. With ``max_seconds`` each trial is made when it
+            is its turn, so that the time is its own.
 
         Raises
         ------
@@ -141,7 +146,7 @@ class Tries:
         """
         # What all trials share is not counted as the time of the first.
         rows, scatter = self._rows(backend), self._total_scatter()
-        ready = self._ready.pop((k, seed, solver), None) if backend == "native" else None
+        ready = self._ready.pop((k, seed, solver, max_passes), None) if backend == "native" else None
         if ready is not None:
             return ready
         if backend != "native":
@@ -149,22 +154,23 @@ class Tries:
             found = cluster_rows(rows, k, backend=backend, solver=solver, seed=seed)
             return self._trials(rows, [found], scatter, started)[0]
         tasks = [(k, seed)]
-        if rows.n >= SHARED_FROM_ROWS:
-            ready_already = {(ready_k, ready_seed) for ready_k, ready_seed, kind in self._ready if kind == solver}
+        propose = partial(propose_many, rows, solver=solver, max_passes=max_passes, max_seconds=max_seconds)
+        if rows.n >= SHARED_FROM_ROWS and max_seconds is None:
+            ready_already = {one[:2] for one in self._ready if one[2:] == (solver, max_passes)}
             possible = distinct_rows(self.matrix, max([k, *(task[0] for task in following)]))
             fresh = (task for task in following if task not in ready_already and task[0] <= possible)
             tasks += [task for task in dict.fromkeys(fresh) if task != (k, seed)][: SHARED_TRIALS - 1]
         started = time.perf_counter()
         try:
-            trials = self._trials(rows, propose_many(rows, tasks, solver=solver), scatter, started)
+            trials = self._trials(rows, propose(tasks), scatter, started)
         except Exception:
             if len(tasks) == 1:
                 raise
             # One of those to come failed; it will say so when it is its turn.
             tasks = tasks[:1]
-            trials = self._trials(rows, propose_many(rows, tasks, solver=solver), scatter, started)
+            trials = self._trials(rows, propose(tasks), scatter, started)
         for task, trial in zip(tasks[1:], trials[1:], strict=True):
-            self._ready[*task, solver] = trial
+            self._ready[*task, solver, max_passes] = trial
         return trials[0]
 
     def _trials(
@@ -259,7 +265,14 @@ class Tries:
 
 
 def sweep(
-    tries: Tries, ks: Sequence[int], *, backend: str = "native", solver: str = "auto", seed: int = 0
+    tries: Tries,
+    ks: Sequence[int],
+    *,
+    backend: str = "native",
+    solver: str = "auto",
+    seed: int = 0,
+    max_passes: int | None = None,
+    max_seconds: float | None = None,
 ) -> Iterator[Trial]:
     """Cluster the rows for each k, from small to large, and yield each trial when it is done.
 
@@ -272,7 +285,7 @@ def sweep(
         The rows.
     ks : sequence of int
         Numbers of clusters to try; order and repetition do not matter.
-    backend, solver, seed
+    backend, solver, seed, max_passes, max_seconds
         As in :func:`engine.clustering.backends.cluster`, the same for every k.
 
     Yields
@@ -293,7 +306,9 @@ def sweep(
     >>> [(trial.k, trial.inertia) for trial in sweep(rows, [3, 2], backend="sklearn")]
     [(2, 1.0), (3, 0.5)]
     """
-    check_settings(backend=backend, solver=solver, seed=seed, threads=None)
+    check_settings(
+        backend=backend, solver=solver, seed=seed, threads=None, max_passes=max_passes, max_seconds=max_seconds
+    )
     for k in ks:
         check_k_value(k)
     wanted = sorted(set(ks))
@@ -302,7 +317,13 @@ def sweep(
     tried = _possible(tries.matrix, wanted)
     return (
         tries.run(
-            k, backend=backend, solver=solver, seed=seed, following=[(more, seed) for more in tried[number + 1 :]]
+            k,
+            backend=backend,
+            solver=solver,
+            seed=seed,
+            max_passes=max_passes,
+            max_seconds=max_seconds,
+            following=[(more, seed) for more in tried[number + 1 :]],
         )
         for number, k in enumerate(tried)
     )

@@ -11,7 +11,7 @@ _SEEN = 0.005
 """A weaker break would be written as 0 %."""
 
 HOW_BEND = Word("where the inertia curve bends most", "donde más se dobla la curva de la inercia")
-HOW_BREAK = Word("where the inertia curve breaks", "donde se quiebra la curva de la inercia")
+HOW_BREAK = Word("where the inertia curve breaks", "en el codo que la curva de la inercia tiene en escala logarítmica")
 HOW_ONLY = Word("the only usable number among those tried", "el único número utilizable entre los probados")
 HOW_SILHOUETTE = Word("which has the highest silhouette", "el de mayor silueta")
 
@@ -75,8 +75,8 @@ def not_confirmed(k: int) -> Word:
     return Word(
         f"No number of segments stands out: the inertia curve breaks at {k}, but the silhouette does not confirm "
         f"separate groups.",
-        f"Ningún número de segmentos destaca: la curva de la inercia se quiebra en {k}, pero la silueta no confirma "
-        f"que haya grupos separados.",
+        f"Ningún número de segmentos destaca: en escala logarítmica la curva de la inercia tiene un codo en {k}, pero "
+        f"la silueta no confirma que haya grupos separados.",
     )
 
 
@@ -93,11 +93,11 @@ def evidence(k: int, strength: float, needed: float, silhouette: float | None) -
         At k, where one was measured and the break counts.
     """
     if strength < _SEEN:
-        here = Word("Here it breaks nowhere", "Aquí no se quiebra en ningún punto")
+        here = Word("Here it breaks nowhere", "Aquí no hay ningún codo")
     else:
         here = Word(
             f"Here the sharpest break is at {k}: beyond it, the slope is {_en_share(strength)} gentler",
-            f"Aquí el quiebro más marcado está en {k}: a partir de ahí la pendiente es un {_es_share(strength)} menor",
+            f"Aquí el codo más marcado está en {k}: a partir de ahí la pendiente es un {_es_share(strength)} menor",
         )
     beside = Word("", "")
     if silhouette is not None:
@@ -106,7 +106,8 @@ def evidence(k: int, strength: float, needed: float, silhouette: float | None) -
         f"Drawn on logarithmic scales, the inertia of customers without groups falls in a straight line, and separate "
         f"groups break that line. {here.en}; groups are spoken of from {_en_share(needed)} on.{beside.en}",
         f"Dibujada en escalas logarítmicas, la inercia de unos clientes sin grupos baja en línea recta, y los grupos "
-        f"separados quiebran esa línea. {here.es}; se habla de grupos a partir de un {_es_share(needed)}.{beside.es}",
+        f"separados forman en ella un codo. {here.es}; se habla de grupos a partir de un "
+        f"{_es_share(needed)}.{beside.es}",
     )
 
 
@@ -172,8 +173,8 @@ def clearer_outside(k: int, limits: tuple[int, int]) -> Word:
     return Word(
         f"The data themselves show {k} groups (the inertia curve breaks there, and the silhouette agrees), but the "
         f"limits are {low} to {high}.",
-        f"Los datos muestran por sí mismos {k} grupos (ahí se quiebra la curva de la inercia, y la silueta lo "
-        f"confirma), pero los límites van de {low} a {high}.",
+        f"Los datos muestran por sí mismos {k} grupos (ahí tiene un codo, en escala logarítmica, la curva "
+        f"de la inercia, y la silueta lo confirma), pero los límites van de {low} a {high}.",
     )
 
 

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from engine.clustering.parity_words import OTHER_SEGMENTS, SAME_PEOPLE, STOPS
+from engine.clustering.parity_words import seconds as seconds_with_range
 from engine.clustering.verdict import DOMINANT_SHARE
 from engine.report.look import upper_first
 from engine.report.numbers import MISSING, NumberFormat, known
@@ -170,7 +171,7 @@ def parity_section(compared: Mapping[str, Any], say: SweepWords, to: NumberForma
                 "name": say.of(line["label"]),
                 "error": line["error"],
                 "cells": [
-                    to.decimal(line["seconds"], 3),
+                    _fitted(line, to),
                     to.decimal(line["memory_added_mib"], 1),
                     to.decimal(line["inertia_ratio"], 5),
                     to.decimal(own / inertia if own is not None and inertia else None, 5),
@@ -191,9 +192,16 @@ def parity_section(compared: Mapping[str, Any], say: SweepWords, to: NumberForma
             seed=compared["seed"],
         ),
         "rows": rows,
+        "notes": [say.of(note) for note in compared["notes"]],
         "pairs_help": say("parity_pairs_help", same=to.decimal(SAME_PEOPLE, 2), other=to.decimal(OTHER_SEGMENTS, 2)),
         "names": [say.of(line["label"]) for line in finished],
         "pairs": [(say.of(one["label"]), [pair(one["name"], other["name"]) for other in finished]) for one in finished]
         if len(finished) > 1
         else [],
     }
+
+
+def _fitted(line: Mapping[str, Any], to: NumberFormat) -> str:
+    if line["error"]:
+        return MISSING
+    return seconds_with_range(line["seconds"], line["seconds_lowest"], line["seconds_highest"], to.language)

@@ -26,7 +26,7 @@ TEXTS: Mapping[str, Word] = {
     ),
     "tried": Word(
         "Tried on {customers} customers as of {day}: {parts}.",
-        "Con {customers} clientes, a {day}, se han probado {parts}.",
+        "Pruebas con {customers} clientes, a {day}: {parts}.",
     ),
     "customers_range": Word("{low} to {high}", "entre {low} y {high}"),
     "look_first": Word("Look first at {choice}:", "Conviene mirar primero {choice}:"),
@@ -191,7 +191,7 @@ TEXTS: Mapping[str, Word] = {
     ),
     "parity_caption": Word("Time, memory and inertia by backend", "Tiempo, memoria e inercia por motor"),
     "parity_seconds": Word("Seconds", "Segundos"),
-    "parity_memory": Word("Memory added, MiB", "Memoria de más, MiB"),
+    "parity_memory": Word("Memory added, MiB", "Memoria añadida, MiB"),
     "parity_own": Word("Its own inertia / ours", "Su inercia / la nuestra"),
     "parity_rows": Word("Customers trained on", "Clientes para entrenar"),
     "parity_iterations": Word("Iterations", "Iteraciones"),

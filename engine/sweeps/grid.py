@@ -53,6 +53,8 @@ class Plan:
     solver: str
     k: int
     seed: int
+    max_passes: int | None = None
+    max_seconds: float | None = None
 
     @property
     def name(self) -> str:
@@ -78,13 +80,16 @@ class Grid:
         Each configuration is tried from each: how much the results differ is its stability.
     solver
         For all backends that have a choice.
+    max_passes, max_seconds
+        Limits of each trial of the native backend; the others have none.
     evidence
         Figures beyond the cheap ones.
 
     Raises
     ------
     SettingError
-        An axis without values, a value that is unknown or out of range, or more trials than :data:`MOST_TRIALS`.
+        An axis without values, a value that is unknown or out of range, a limit without the native backend, or more
+        trials than :data:`MOST_TRIALS`.
 
     Examples
     --------
@@ -100,6 +105,8 @@ class Grid:
     seeds: tuple[int, ...]
     transforms: tuple[str, ...] = ()
     solver: str = "auto"
+    max_passes: int | None = None
+    max_seconds: float | None = None
     evidence: Evidence = field(default=CHEAP)
 
     def __post_init__(self) -> None:
@@ -121,8 +128,17 @@ class Grid:
         for backend in self.backends:
             # A sample is the native solver's; the others of the grid go their own way.
             solver = self.solver if backend == "native" or self.solver != "sample" else "auto"
+            # So are limits; where it is not among them, none of them could keep one.
+            kept = backend == "native" or "native" not in self.backends
             for seed in self.seeds:
-                check_settings(backend=backend, solver=solver, seed=seed, threads=None)
+                check_settings(
+                    backend=backend,
+                    solver=solver,
+                    seed=seed,
+                    threads=None,
+                    max_passes=self.max_passes if kept else None,
+                    max_seconds=self.max_seconds if kept else None,
+                )
         if self.trials > MOST_TRIALS:
             raise SettingError(
                 f"sweep: expected at most {MOST_TRIALS:,} trials; the grid has {self.trials:,} "
@@ -148,7 +164,8 @@ class Grid:
     def plans(self, cell: Cell, backend: str, k: int) -> list[Plan]:
         """Return the trials of one configuration, one for each seed."""
         solver = self.solver if backend == "native" or self.solver != "sample" else "auto"
-        return [Plan(cell.features, cell.transform, backend, solver, k, seed) for seed in self.seeds]
+        limits = (self.max_passes, self.max_seconds) if backend == "native" else (None, None)
+        return [Plan(cell.features, cell.transform, backend, solver, k, seed, *limits) for seed in self.seeds]
 
     def all_plans(self) -> list[Plan]:
         """Return every trial, in the order in which they are made."""
@@ -169,7 +186,8 @@ def fingerprint(matrix: NDArray[np.float32]) -> str:
 def trial_id(plan: Plan, matrix_fingerprint: str, evidence: Evidence) -> str:
     """Return what identifies a trial: 16 hexadecimal digits of a hash of the matrix, the settings and the versions.
 
-    The same id means that the same centroids would be found again, so that a finished trial need not be repeated.
+    The same id means that the same centroids would be found again, or others as good under a limit of time, so that a
+    finished trial need not be repeated.
     """
     content = [
         matrix_fingerprint,
@@ -179,5 +197,7 @@ def trial_id(plan: Plan, matrix_fingerprint: str, evidence: Evidence) -> str:
         plan.k,
         plan.seed,
         evidence.silhouette_rows,
+        plan.max_passes,
+        plan.max_seconds,
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

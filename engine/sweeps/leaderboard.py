@@ -164,7 +164,8 @@ def table(board: Leaderboard) -> pl.DataFrame:
     """Return ``sweep.csv``: one row per trial, by the rank of its configuration and by seed.
 
     ``rank``, ``inertia_ratio``, ``stability``, ``pareto``, ``chosen`` and ``usable`` are the configuration's; the other
-    figures are the trial's own.
+    figures are the trial's own. ``residual`` says how far from a fixed point of Lloyd's algorithm, which has 0, a trial
+    stopped (see :class:`engine.clustering.solve.Solution`); it is empty where the backend does not say.
     """
     rows: list[dict[str, Any]] = []
     for standing in board.standings:
@@ -190,6 +191,7 @@ def table(board: Leaderboard) -> pl.DataFrame:
                     "solver": plan.solver if trial is None else trial.solver,
                     "n_iter": None if trial is None else trial.n_iter,
                     "stop_reason": None if trial is None else trial.stop_reason,
+                    "residual": None if trial is None else trial.residual,
                     "trial_id": outcome.trial_id,
                     "error": outcome.error,
                 }
@@ -211,6 +213,7 @@ def table(board: Leaderboard) -> pl.DataFrame:
         "solver": pl.String,
         "n_iter": pl.Int64,
         "stop_reason": pl.String,
+        "residual": pl.Float64,
         "trial_id": pl.String,
         "error": pl.String,
     }

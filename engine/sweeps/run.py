@@ -271,7 +271,13 @@ def _tried(
         try:
             check_k(held.tries.matrix, plan.k)
             trial = held.tries.run(
-                plan.k, backend=plan.backend, solver=plan.solver, seed=plan.seed, following=following
+                plan.k,
+                backend=plan.backend,
+                solver=plan.solver,
+                seed=plan.seed,
+                max_passes=plan.max_passes,
+                max_seconds=plan.max_seconds,
+                following=following,
             )
             labels = held.tries.labels(trial.centroids) if len(plans) > 1 else None
         except CarteraError as error:

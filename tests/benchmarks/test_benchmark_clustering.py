@@ -13,6 +13,7 @@ from benchmarks.case import Case, Task, Timed, find_case
 from benchmarks.cases import disk, kmeans, large_k, scaling, step, sweep
 from benchmarks.cases.points import Rows
 from benchmarks.peers import reading
+from tests.reference.indices_twin import davies_bouldin_by_pairs
 
 SHORT = [
     ("kmeans", "native", "blobs"),
@@ -162,6 +163,17 @@ def test_figures_are_those_of_scikit_learn(seed: int) -> None:
     assert found["silhouette"] == pytest.approx(silhouette_score(matrix, labels, metric="sqeuclidean"))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_davies_bouldin_of_means_is_that_of_the_labels_wherever_the_centroids_are(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(200, 2)) + 4 * rng.integers(0, 3, (200, 1))
+    centroids = matrix[:4] + 0.3
+    labels = ((matrix[:, None] - centroids) ** 2).sum(axis=2).argmin(axis=1)
+    found = sweep.figures(matrix, centroids)
+    assert found["davies_bouldin_of_means"] == pytest.approx(davies_bouldin_by_pairs(matrix, labels))
+    assert found["davies_bouldin"] != pytest.approx(found["davies_bouldin_of_means"], rel=1e-3)
+
+
 def test_sweep_is_right_and_a_wrong_figure_is_found(tmp_path: Path) -> None:
     todo = task(sweep.CASE, "native", tmp_path / "data", "blobs")
     sweep.make(todo)
@@ -172,6 +184,17 @@ def test_sweep_is_right_and_a_wrong_figure_is_found(tmp_path: Path) -> None:
     for name, told in (("inertia", 1e9), ("davies_bouldin", 0.1), ("silhouette", 1.0), ("calinski_harabasz", 1.0)):
         wrong = [tried._replace(**{name: told}) for tried in answer]
         assert f"k = 2: {name}" in str(sweep.judge(given, wrong, todo)[1])
+    # Centroids and the means of their rows differ after a fit to a sample: either Davies-Bouldin is right, no other.
+    off = [tried._replace(centroids=np.asarray(tried.centroids) * 1.02) for tried in answer]
+    for name in ("davies_bouldin", "davies_bouldin_of_means"):
+        own = []
+        for tried in off:
+            figures = sweep.figures(given, tried.centroids)
+            shown = {key: value for key, value in figures.items() if not key.startswith("davies")}
+            own.append(tried._replace(**shown, davies_bouldin=figures[name]))
+        assert sweep.judge(given, own, todo)[1] is None
+        wrong = [tried._replace(davies_bouldin=tried.davies_bouldin * 1.005) for tried in own]
+        assert "k = 2: davies_bouldin" in str(sweep.judge(given, wrong, todo)[1])
     wrong = [tried._replace(silhouette_euclidean=0.99) for tried in answer]
     assert "Euclidean" in str(sweep.judge(given, wrong, todo)[1])
     assert "expected k = 2, 3" in str(sweep.judge(given, answer[1:], todo)[1])

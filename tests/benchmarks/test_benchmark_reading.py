@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations
+import re
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.case import find_case
+from benchmarks.case import CASES, find_case
 from benchmarks.compare import NOISE, chance, compare, told_as_table
 from benchmarks.plot import points
 from benchmarks.results import seconds_of
-from benchmarks.table import table
+from benchmarks.table import COLD, table
 from engine.errors import SettingError
 from experiments.settings import BenchConfig
 
@@ -91,6 +92,44 @@ def test_a_process_without_warm_calls_counts_by_its_first() -> None:
     assert seconds_of(row("native", 2.0)) == 2.0
     assert seconds_of(row("native", 2.0, warm_seconds=[])) == 6.0
     assert seconds_of(failed("native", "ended after 1 s")) is None
+
+
+def test_figures_of_a_first_call_alone_are_marked_and_explained() -> None:
+    cold, warm = row("sklearn_1", 1.0, warm_seconds=[]), row("native", 0.5)
+    text = table([warm, cold], KMEANS)
+    assert "| Cartera's KMeans | 0.50 s | 1.50 s |" in text
+    assert "| scikit-learn, one start | 3.00 s cold | 3.00 s |" in text
+    # So it is in the table of who got there, and in the sentence under it.
+    assert "| scikit-learn, one start | 1 of 1, 3 s cold |" in text
+    assert "(1 of 1, 3 s cold, 6.00 × our time)" in text
+    assert text.count(COLD) == 1
+    some = table([warm, cold, row("sklearn_1", 2.0, seed=1)], KMEANS)
+    assert "| scikit-learn, one start | 2.50 s (2.00–3.00), 1 of 2 cold |" in some
+    assert COLD not in table([warm, row("sklearn_1", 1.0)], KMEANS)
+    # Nor is anything marked that has no figure.
+    assert "cold |" not in table([warm, failed("sklearn_1", "ended after 9 s")], KMEANS).partition("|---|")[2]
+
+
+def test_a_factor_stands_beside_the_mark() -> None:
+    rows = [row("native", 0.5, case="sweep", facts={"few_k": 1.0})]
+    rows.append(row("sklearn_sample", 1.0, case="sweep", warm_seconds=[], facts={"few_k": 1.0}))
+    assert "| 3.00 s cold, 6.00 × |" in table(rows, find_case("sweep"))
+
+
+@pytest.mark.parametrize(("size", "told"), [("XS", "on all 5,000 rows, labels"), ("S", "on 100,000 rows, labels")])
+def test_the_table_names_the_rows_that_a_sample_has_at_its_size(size: str, told: str) -> None:
+    rows = [row("sklearn_sample", 1.0, case="sweep", size=size, facts={"few_k": 1.0})]
+    assert told in table(rows, find_case("sweep"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nobody_is_said_to_search_more_rows_than_there_are(name: str) -> None:
+    case = find_case(name)
+    for size, who in product(case.sizes, case.contestants):
+        says = case.says(who, size)
+        assert "{" not in says
+        numbers = [int(number.replace(",", "")) for number in re.findall(r"on (?:all )?([\d,]+) rows", says)]
+        assert all(number <= case.rows[size] for number in numbers)
 
 
 def test_points_of_the_picture() -> None:

@@ -248,4 +248,11 @@ def test_configurations_name_every_backend_and_share_their_keys():
     for name in BACKENDS:
         rest = {key: value for key, value in found[name].items() if key != "backend"}
         assert found[name]["backend"] == name
-        assert rest == {"k": "auto", "k_range": [2, 10], "solver": "auto", "threads": None}
+        assert rest == {
+            "k": "auto",
+            "k_range": [2, 10],
+            "solver": "auto",
+            "threads": None,
+            "max_passes": None,
+            "max_seconds": None,
+        }

@@ -219,7 +219,10 @@ def vector_calls():
     near = np.ones(L + 16, np.float32)
     tile = (columns, 0, L)
     return {
-        "nearest_centroids": (kernels.nearest_centroids, (*tile, 8, centres, 0, 2, squared, nearest)),
+        "nearest_centroids": (
+            kernels.nearest_centroids,
+            (*tile, 8, centres, 0, 2, squared, nearest, columns, 2 * L, 1, L),
+        ),
         "_to_seed": (seeding_kernels._to_seed, (columns, L, 8, 0, L, 3, weights, near, True, np.zeros(16))),
         "_add_losses": (
             search_kernels._add_losses,
@@ -260,6 +263,29 @@ def test_distances_are_taken_sixteen_at_a_time(name):
         # Four vectors of rows for each centroid, and nothing beside them.
         assert any(block.count("@llvm.fmuladd.v16f32") >= 4 for block in hot)
         assert not SINGLE.search(code)
+
+
+def test_the_next_rows_are_fetched_while_distances_are_taken():
+    code = fresh_code(*vector_calls()["nearest_centroids"])
+    assert code.count("call void @llvm.prefetch") >= 4
+
+
+@pytest.mark.parametrize("by_rows", [True, False])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_every_line_of_a_later_tile_is_fetched(by_rows, kind):
+    n, d, L = 10 * kernels.LANES, 5, kernels.LANES
+    X = np.zeros(n * d, kind)
+    lanes = 64 // X.itemsize
+    ahead, row_step, feature_step = kernels.to_come.py_func(X, n, d, by_rows, 3 * L)
+    lines = {
+        (ahead + r * row_step + f * feature_step + i * lanes) // lanes
+        for r in range(0, L, 4 * lanes)
+        for f in range(d)
+        for i in range(4)
+    }
+    places = np.arange(n * d).reshape((n, d) if by_rows else (d, n))
+    later = places[5 * L : 6 * L] if by_rows else places[:, 5 * L : 6 * L]
+    assert lines == set((later.ravel() // lanes).tolist())
 
 
 def test_rows_are_added_to_sums_eight_features_at_a_time():

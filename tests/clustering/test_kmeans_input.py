@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tracemalloc
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy.sparse import coo_array, csc_matrix, csr_array, csr_matrix
+from sklearn.exceptions import ConvergenceWarning
 
 from engine.clustering import KMeans
 from engine.clustering.rows_array import ArrayRows
@@ -226,6 +228,45 @@ def test_what_is_no_table_of_finite_numbers_is_refused(X, told):
             getattr(KMeans(1), method)(X)
 
 
+@pytest.mark.parametrize(
+    ("X", "told"),
+    [
+        ("rows.npy", r"got the text 'rows.npy'.*\.FileRows\.npy\('rows.npy'\)"),
+        (Path("folder", "rows.parquet"), r"FileRows\.parquet\('folder/rows.parquet'\)"),
+        (np.array("rows.npy"), r"rows by columns; got text \('rows.npy'\)"),
+        (["a", "b"], r"rows by columns; got text \('a'\)"),
+        (np.array([["2024-01-01"], ["2024-02-01"]], dtype="datetime64[D]"), r"dates or durations in all columns"),
+        (np.array([[1], [2]], dtype="timedelta64[s]"), r"durations in all columns \(timedelta64\[s\]\)"),
+    ],
+)
+def test_what_is_no_table_at_all_is_told_with_the_next_step(X, told):
+    with pytest.raises(DataError, match=f"X: expected .*{told}"):
+        KMeans(1).fit(X)
+    with pytest.raises(DataError, match=f"X: expected .*{told}"):
+        KMeans(1).fit([[1.0], [2.0]]).predict(X)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_dates_in_a_pandas_frame_are_told_by_column(alone):
+    pandas = pytest.importorskip("pandas")
+    days = pandas.to_datetime(["2024-01-01", "2024-02-01"])
+    dates = {"first_sale": days, "there": days.tz_localize("UTC"), "month": days.to_period("M"), "gap": days - days[0]}
+    frame = pandas.DataFrame(dates if alone else {"monetary": [1.0, 2.0], **dates})
+    told = r"in first_sale \(datetime64.*\), there \(.*UTC\]\), month \(period\[M\]\), gap \(timedelta64.*\)\. Drop"
+    with pytest.raises(DataError, match=told):
+        KMeans(1).fit(frame)
+    lazy = pytest.importorskip("dask.dataframe").from_pandas(frame[["first_sale"]], npartitions=1)
+    with pytest.raises(DataError, match="dates or durations in first_sale"):
+        KMeans(1).fit(lazy)
+
+
+def test_a_dask_value_that_may_be_anything_is_refused():
+    delayed = pytest.importorskip("dask").delayed(some())
+    for lazy in (delayed, delayed.T):
+        with pytest.raises(DataError, match=r"got a Dask Delayed.*compute\(\) first"):
+            KMeans(2).fit(lazy)
+
+
 def test_text_in_a_pandas_frame_is_told_by_column():
     frame = pytest.importorskip("pandas").DataFrame({"monetary": [1.0, 2.0], "city": ["Quito", "Lima"]})
     with pytest.raises(DataError, match=r"text in city \('Quito'\). Drop"):
@@ -241,6 +282,11 @@ def test_text_in_a_pandas_frame_is_told_by_column():
         ([1, 1], "sample_weight"),
         ([1, np.nan, 1, 1], "NaN"),
         ([[1], [1], [1], [1]], "1D"),
+        ("a", "sample_weight: .* 4 rows.* 'a'"),
+        (["1", "x", "1", "1"], "sample_weight: .* 'x'"),
+        ([1, object(), 1, 1], "sample_weight: .*float"),
+        ([1e306, 1e306, 1, 1], r"sample_weight: .*sum to 2e\+306.* Divide all weights by the largest"),
+        ([1.7e308] * 4, "sample_weight: .*sum to inf"),
     ],
 )
 def test_impossible_weights_are_refused(weights, told, container):
@@ -248,6 +294,25 @@ def test_impossible_weights_are_refused(weights, told, container):
     for method in ("fit", "partial_fit"):
         with pytest.raises(DataError, match=told):
             getattr(KMeans(2), method)(X, sample_weight=weights)
+
+
+@pytest.mark.parametrize("factor", [1e-140, 1e-9, 1e140])
+def test_only_the_proportions_of_the_weights_matter(factor):
+    X, weights = some(n=60), np.random.default_rng(0).random(60)
+    plain, scaled = (KMeans(3, init=X[:3]).fit(X, sample_weight=one) for one in (weights, weights * factor))
+    np.testing.assert_allclose(scaled.cluster_centers_, plain.cluster_centers_, rtol=1e-12)
+    assert scaled.inertia_ == pytest.approx(plain.inertia_ * factor, rel=1e-9)
+
+
+@pytest.mark.parametrize(("dtype", "tiny"), [(np.float32, 1e-30), (np.float64, 1e-170)])
+def test_differences_too_small_to_be_squared_are_not_called_duplicates(dtype, tiny):
+    X = np.array([[0.0], [1.0], [2.0]], dtype=dtype)
+    told = (
+        rf"clusters \(1\).* More rows differ, .* its square is 0 in {np.dtype(dtype)}\. 1 cluster is empty; scale X up"
+    )
+    with pytest.warns(ConvergenceWarning, match=told):
+        KMeans(2, random_state=0).fit(X * dtype(tiny))
+    KMeans(2, random_state=0).fit(X)
 
 
 def test_other_columns_than_at_fit_are_refused():

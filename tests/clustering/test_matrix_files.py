@@ -188,6 +188,47 @@ def test_what_is_not_there_is_named(tmp_path):
                 ask(other)
 
 
+def test_a_pattern_takes_what_matches_by_name(tmp_path, monkeypatch):
+    X = blobs(0)
+    saved_parquet(tmp_path, X, cuts=[100, 200])
+    for mark in ("_part-9.parquet", ".part-9.parquet"):
+        (tmp_path / mark).write_bytes(b"a mark that a writer left")
+    pl.DataFrame({"other": [1.0]}).write_parquet(tmp_path / "other.parquet")
+    monkeypatch.chdir(tmp_path)
+    for pattern in (f"{tmp_path}/part-*.parquet", tmp_path / "part-[0-2].parquet", "part-?.parquet", "./**/p*.parquet"):
+        assert FileRows.parquet(pattern).take(np.arange(300)).tobytes() == X.tobytes()
+    assert FileRows.parquet("*-1.parquet").take(np.arange(100)).tobytes() == X[100:200].tobytes()
+    for pattern in ("none-*.parquet", tmp_path / "nowhere" / "*.parquet"):
+        with pytest.raises(SourceNotFoundError, match=r"\*\.parquet: no file matches this pattern"):
+            FileRows.parquet(pattern)
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
+    for name, value in (("a[1].parquet", 5.0), ("a1.parquet", 7.0)):
+        pl.DataFrame({"spend": [value]}).write_parquet(tmp_path / name)
+    assert FileRows.parquet(tmp_path / "a[1].parquet").take(np.array([0])).tolist() == [[5.0]]
+
+
+def test_one_column_may_be_named_by_itself(tmp_path):
+    X = blobs(0)
+    saved_parquet(tmp_path, X)
+    rows = FileRows.parquet(tmp_path, "recency_days")
+    assert (rows.d, rows.names) == (1, ("recency_days",))
+    assert rows.take(np.arange(300)).tobytes() == X[:, 2:].tobytes()
+    with pytest.raises(ColumnsMissingError, match=r"no column 'recency' "):
+        FileRows.parquet(tmp_path, "recency")
+
+
+def test_rows_say_where_they_are_and_how_many(tmp_path):
+    X = np.zeros((1200, 3), np.float32)
+    np.save(tmp_path / "rows.npy", X)
+    assert repr(FileRows.npy(tmp_path / "rows.npy")) == f"<FileRows: 1,200 × 3 float32 in {tmp_path}/rows.npy>"
+    paths = saved_parquet(tmp_path, X, cuts=[5, 10])
+    told = f"× 3 float64 in {tmp_path}/part-0.parquet"
+    assert repr(FileRows.parquet(paths[0], dtype=np.float64)) == f"<FileRows: 5 {told}>"
+    assert repr(FileRows.parquet(tmp_path, dtype=np.float64)) == f"<FileRows: 1,200 {told} and 2 more>"
+
+
 def test_a_delta_table_is_not_read_as_a_folder(tmp_path):
     saved_parquet(tmp_path, blobs(0))
     (tmp_path / "_delta_log").mkdir()

@@ -9,6 +9,7 @@ from engine.clustering import rows_blocks, sample_solve
 from engine.clustering import solve as solving
 from engine.clustering.backends import cluster, cluster_rows, hold_rows
 from engine.clustering.lloyd import lloyd
+from engine.clustering.plan import Plan
 from engine.clustering.rows_array import ArrayRows
 from engine.clustering.rows_blocks import BlockRows, block_edges
 from engine.clustering.solve import solve
@@ -130,7 +131,7 @@ def test_many_rows_in_blocks_are_solved_as_well_as_a_matrix(solver, monkeypatch)
 @pytest.mark.parametrize("solver", ["full", "sample"])
 def test_rare_rows_that_a_sample_misses_are_still_different_rows(solver, monkeypatch):
     monkeypatch.setattr(solving, "FULL_BELOW_ROWS", 50)
-    few = sample_solve.Plan(few_rows=50, few_rows_per_cluster=1, few_rows_least=1, rows=500, rows_per_cluster=1)
+    few = Plan(few_rows=50, few_rows_per_cluster=1, few_rows_least=1, rows=500, rows_per_cluster=1)
     monkeypatch.setitem(sample_solve.solve_on_sample.__kwdefaults__, "plan", few)
     X = np.zeros((5_000, 1), np.float32)
     X[[17, 2_345, 4_999], 0] = [5.0, 9.0, -4.0]

@@ -224,6 +224,19 @@ def test_no_thread_and_no_file_stays_between_reads(tmp_path):
     assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == (threads, files)
 
 
+@KINDS
+def test_rows_less_a_number_are_those_of_the_matrix_less_it(tmp_path, kind):
+    X = blobs(0) + np.float32(5000)
+    shift = np.array([5000.0, -3.25, 0.0], dtype=np.float32)
+    rows, held = saved(kind, tmp_path, X)(block_rows=70), BlockRows(X - shift, [*range(0, 300, 70), 300])
+    models = [(X[:4] - shift).astype(np.float64), (X[9:11] - shift).astype(np.float64)]
+    assert measured(rows.less(shift), models) == measured(held, models)
+    assert rows.less(shift).take(np.arange(300)).tobytes() == (X - shift).tobytes()
+    # Twice less is less both, and the rows themselves stay.
+    np.testing.assert_allclose(rows.less(shift).less(shift).take(np.arange(300)), X - 2 * shift, rtol=1e-6)
+    assert rows.take(np.arange(300)).tobytes() == X.tobytes()
+
+
 def test_closed_rows_are_not_read(tmp_path):
     with FileRows.npy(saved_npy(tmp_path, blobs(0))) as rows:
         rows.take(np.arange(3))

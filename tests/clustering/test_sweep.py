@@ -78,6 +78,7 @@ def test_data_that_cannot_be_divided_are_refused_before_the_first_trial(matrix, 
         ([0, 2], {}, "got 0"),
         ([2], {"backend": "spark"}, "clustering.backend"),
         ([2], {"solver": "sample", "backend": "sklearn"}, "only backend native"),
+        ([2], {"max_passes": 3, "backend": "sklearn"}, "clustering.max_passes: only backend native"),
     ],
 )
 def test_settings_are_refused_before_the_first_trial(ks, settings, expected):
@@ -116,6 +117,26 @@ def test_trials_of_many_rows_share_their_reads_and_are_those_of_one_alone(monkey
     for trial in together:
         alone = Tries(matrix).run(trial.k)
         assert replace(trial, seconds=0).to_dict() == replace(alone, seconds=0).to_dict()
+
+
+def test_a_limit_of_reads_is_each_trials_own_and_reads_are_shared_all_the_same(monkeypatch):
+    groups = asked_together(monkeypatch)
+    tries = Tries(cloud(n=110_000))
+    limited = list(sweep(tries, [2, 4], max_passes=1))
+    assert groups == [[2, 4]]
+    assert {trial.stop_reason for trial in limited} <= {"max_passes", "fixed point", "tolerance", "polished"}
+    assert limited[1].to_dict() | {"seconds": 0} == tries.run(4, max_passes=1).to_dict() | {"seconds": 0}
+    # What was made under a limit is not taken for what is asked for without one.
+    tries.run(2, max_passes=1, following=[(4, 0)])
+    before = len(groups)
+    tries.run(4)
+    assert len(groups) == before + 1
+
+
+def test_under_a_limit_of_time_trials_are_made_one_by_one(monkeypatch):
+    groups = asked_together(monkeypatch)
+    list(sweep(Tries(cloud(n=110_000)), [2, 3], max_seconds=60.0))
+    assert groups == [[2], [3]]
 
 
 def test_a_trial_that_fails_later_does_not_take_the_first_along(monkeypatch):

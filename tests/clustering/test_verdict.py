@@ -175,7 +175,7 @@ def test_a_straight_curve_has_no_break_to_speak_of():
     # Inertia as 1 / k falls in a straight line on logarithmic scales.
     found = choose_k(table([50, 100 / 3, 25, 20], [0.4] * 4, total=100), min_segments=2, max_segments=5)
     assert "Here it breaks nowhere" in found.evidence.en
-    assert "no se quiebra en ningún punto" in found.evidence.es
+    assert "Aquí no hay ningún codo" in found.evidence.es
 
 
 @pytest.mark.parametrize(("low", "high", "k"), [(2, 8, 4), (3, 8, 4), (4, 5, 4), (6, 8, 6), (2, 3, 2), (3, 3, 3)])

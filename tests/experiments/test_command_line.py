@@ -137,6 +137,8 @@ def test_own_configuration_folder(cartera: Cartera, tmp_path: Path) -> None:
         (["clustering.k=61"], "61"),
         (["clustering.backend=fais"], "did you mean 'faiss'"),
         (["clustering.solver=quick"], "solver"),
+        (["clustering.max_passes=0"], "clustering.max_passes"),
+        (["clustering=faiss", "clustering.max_seconds=5"], "only backend native"),
         (["clustering.kk=3"], "clustering.kk"),
         (["+clustering.zz=3"], "zz"),
         (["clustering.threads=two"], "clustering.threads"),

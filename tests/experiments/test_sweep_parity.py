@@ -53,6 +53,9 @@ def test_the_backends_are_compared_on_the_proposal_and_everything_says_the_same(
     finding = f"{found['distance']['es']}. {found['people']['es']}"
     assert finding in ran.out
     assert "motor" in ran.out
+    # What makes the segmentation makes it in the language of the sweep.
+    assert " language=es " in verdict["command"]
+    assert verdict["command"] in ran.out
     page = (tmp_path / "found" / "report.html").read_text("utf-8")
     assert '<section id="parity"' in page
     assert found["people"]["es"] in page
@@ -82,6 +85,7 @@ def test_a_backend_that_fails_leaves_the_sweep_whole_and_is_told(cartera, tmp_pa
     assert "not all finished: scikit-learn (not installed: sklearn)" in ran.err
     assert "scikit-learn  not installed: sklearn" in ran.out
     assert pl.read_csv(tmp_path / "found" / "sweep.csv").height == 4
+    assert "language" not in json.loads((tmp_path / "found" / "verdict.json").read_text("utf-8"))["command"]
     assert "not installed: sklearn" in (tmp_path / "found" / "report.html").read_text("utf-8")
 
 

@@ -77,6 +77,23 @@ def test_the_command_it_prints_makes_the_proposed_segmentation(cartera, tmp_path
     assert (made["inertia"], made["silhouette"]) == (trial["inertia"], trial["silhouette"])
 
 
+def test_limits_are_kept_by_native_trials_and_by_the_command_that_is_printed(cartera, tmp_path: Path) -> None:
+    sales_csv(tmp_path / "sales.csv")
+    ran = cartera("sweep", *UNTRACKED, "clustering.max_passes=1", "clustering.max_seconds=300")
+    assert ran.code == 0, ran.err
+    frame = pl.read_csv(tmp_path / "found" / "sweep.csv")
+    native = pl.col("backend") == "native"
+    assert set(frame.filter(native)["solver"]) == {"sample"}
+    assert frame.filter(native)["residual"].is_between(0, 1).all()
+    assert frame["stop_reason"].null_count() == 0
+    assert frame.filter(~native)["residual"].null_count() == frame.height / 2
+    command = json.loads((tmp_path / "found" / "verdict.json").read_text("utf-8"))["command"]
+    if "clustering.backend=native" in command:
+        assert "clustering.max_passes=1 clustering.max_seconds=300" in command
+    made = cartera(*shlex.split(command)[1:], "segments.min=2", "tracking.uri=null", "out=made")
+    assert made.code == 0, made.err
+
+
 def test_every_child_in_mlflow_has_the_inertia_of_its_centroids(cartera, tmp_path: Path) -> None:
     sales_csv(tmp_path / "sales.csv")
     assert cartera("sweep", *SMALL, "lake=lake").code == 0

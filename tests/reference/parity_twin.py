@@ -21,9 +21,9 @@ def fit_here(task: Task, *, limit_s: float) -> Fit:
     return Fit(
         centroids=found.centroids,
         labels=found.labels,
-        seconds=found.seconds,
+        seconds=(found.seconds,),
         memory_added_mib=0.0,
-        rows_used=len(found.labels),
+        rows_used=found.rows_used,
         n_iter=found.n_iter,
         stop_reason=found.stop_reason,
         reported_inertia=found.reported_inertia,

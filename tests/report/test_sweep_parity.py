@@ -18,7 +18,8 @@ FIGURES = {"n_iter": 12, "rows_used": 2_469, "memory_added_mib": 1.25}
 FOUND = Parity(
     rows=2_469, features=3, k=4, seed=1,
     lines=(
-        Line(name="native full", backend="native", solver="full", seconds=0.25, inertia=4_200.0, inertia_ratio=1.05,
+        Line(name="native full", backend="native", solver="full", seconds=0.25,
+             seconds_lowest=0.2, seconds_highest=1.5, fits=3, inertia=4_200.0, inertia_ratio=1.05,
              stop_reason="tolerance", **FIGURES),
         Line(name="native sample", backend="native", solver="sample", seconds=0.5, inertia=4_000.0, inertia_ratio=1.0,
              stop_reason="polished", **{**FIGURES, "rows_used": None}),
@@ -31,6 +32,7 @@ FOUND = Parity(
         Agreement("native full", "faiss", 0.4, 0.5),
         Agreement("native sample", "faiss", 0.99, 0.998),
     ),
+    busy_cores=1.5,
 ).to_dict()  # fmt: skip
 
 
@@ -45,8 +47,9 @@ def test_every_line_shows_its_figures_or_its_reason(language):
     assert [row[0] for row in rows] == [say.of(NAMES[line["name"]]) for line in FOUND["lines"]]
     for row, line in zip(rows[:3], FOUND["lines"], strict=False):
         own = line["reported_inertia"]
+        repeated = f" ({to.decimal(0.2, 3)}–{to.decimal(1.5, 3)})" if line["fits"] else ""
         assert row[1:] == [
-            to.decimal(line["seconds"], 3),
+            to.decimal(line["seconds"], 3) + repeated,
             to.decimal(1.25, 1),
             to.decimal(line["inertia_ratio"], 5),
             MISSING if own is None else to.decimal(4_444 / 4_400, 5),
@@ -80,6 +83,10 @@ def test_the_finding_is_the_title_and_the_page_leads_to_it(language, title, peop
     page = page_of(language)
     text = Page(page).text.replace("\xa0", " ")
     assert title in text
+    assert [note[language] for note in FOUND["notes"] if note[language].replace("\xa0", " ") in text] == [
+        note[language] for note in FOUND["notes"]
+    ]
+    assert len(FOUND["notes"]) == 2
     assert people in text
     assert 'href="#parity"' in page
     assert '<section id="parity"' in page

@@ -96,9 +96,11 @@ def test_the_top_says_what_was_tried_and_what_is_proposed(made, pages):
         " (native, scikit-learn), k from 1 to 4 and 2 seeds (0, 1)."
     ) in english
     assert (
-        "Con 120 clientes, a 1 de enero de 2024, se han probado 2 conjuntos de medidas (rfm, fm), 2 transformaciones"
+        "Pruebas con 120 clientes, a 1 de enero de 2024: 2 conjuntos de medidas (rfm, fm), 2 transformaciones"
         " (log, ninguna), 2 motores (native, scikit-learn), k de 1 a 4 y 2 semillas (0, 1)."
     ) in spanish
+    one = Page(render_sweep(a_summary(a_row(1)), "es")).text
+    assert "Pruebas con 10 clientes, a 1 de enero de 2024: 1 conjunto de medidas (rfm), 1 transformación" in one
     assert f"Proposed: {proposed['k']} segments from “{proposed['features']} · log”" in english
     assert f"Propuesta: {proposed['k']} segmentos con «{proposed['features']} · log»" in spanish
     assert "trials done 64 of 64" in english

@@ -42,6 +42,14 @@ def test_the_sample_solver_is_asked_of_the_native_backend_only() -> None:
     assert {(plan.backend, plan.solver) for plan in grid.all_plans()} == {("native", "sample"), ("sklearn", "auto")}
 
 
+def test_limits_are_those_of_the_native_backend_only() -> None:
+    grid = Grid(**AXES, max_passes=2, max_seconds=9.5)
+    assert {(plan.backend, plan.max_passes, plan.max_seconds) for plan in grid.all_plans()} == {
+        ("native", 2, 9.5),
+        ("sklearn", None, None),
+    }
+
+
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
@@ -54,6 +62,9 @@ def test_the_sample_solver_is_asked_of_the_native_backend_only() -> None:
         ({"transforms": ("log", "sqrt")}, "sweep.transform"),
         ({"seeds": (-1,)}, "seed: expected 0 to"),
         ({"solver": "magic"}, "clustering.solver"),
+        ({"max_passes": 0}, "clustering.max_passes: expected a whole number"),
+        ({"max_seconds": 1.0, "solver": "full"}, "clustering.max_seconds: solver 'full'"),
+        ({"max_seconds": 1.0, "backends": ("sklearn", "faiss")}, "clustering.max_seconds: only backend native"),
         ({"seeds": tuple(range(MOST_TRIALS))}, "Make it smaller"),
     ],
 )
@@ -81,8 +92,10 @@ def test_the_id_of_a_trial_follows_from_what_decides_its_result() -> None:
         trial_id(replace(plan, seed=1), fingerprint(matrix), CHEAP),
         trial_id(replace(plan, backend="sklearn"), fingerprint(matrix), CHEAP),
         trial_id(replace(plan, solver="full"), fingerprint(matrix), CHEAP),
+        trial_id(replace(plan, max_passes=2), fingerprint(matrix), CHEAP),
+        trial_id(replace(plan, max_seconds=2.0), fingerprint(matrix), CHEAP),
         trial_id(plan, fingerprint(matrix.reshape(2, 3)), CHEAP),
         trial_id(plan, fingerprint(matrix + np.float32(1)), CHEAP),
         trial_id(plan, fingerprint(matrix), Evidence(silhouette_rows=0)),
     ]
-    assert len({own, *others}) == 8
+    assert len({own, *others}) == 10

@@ -184,9 +184,11 @@ def test_nothing_is_proposed_where_all_within_the_limits_failed() -> None:
 
 
 def test_the_table_has_a_row_for_every_trial() -> None:
-    done = a_configuration(a_trial(inertia=12), a_trial(inertia=9, seed=1))
+    done = a_configuration(a_trial(inertia=12), replace(a_trial(inertia=9, seed=1), residual=3e-6))
     board = leaderboard(a_sweep(done, a_configuration(None, features="fm")), LIMITS)
     frame = table(board)
+    assert frame["residual"].to_list() == [None, 3e-6, None]
+    assert frame["stop_reason"].to_list() == ["converged", "converged", None]
     assert frame["status"].to_list() == ["done", "done", "failed"]
     assert frame["inertia"].to_list() == [12, 9, None]
     assert frame["error"].to_list() == ["", "", "no room"]
