@@ -51,7 +51,8 @@ def nearest_centroids(
     int32 are written; nearest counts from 0 at ``low``.
 
     Meanwhile a later tile is fetched, a few lines with each centroid: memory would rest otherwise while the processor
-    works, and the processor while memory is read. That tile begins at X[ahead]; see :func:`to_come`.
+    works, and the processor while memory is read. That tile begins at X[ahead]; see :func:`to_come`. With a row_step of 0
+    nothing is fetched: the rows are in the cache.
     """
     infinity = squared.dtype.type(np.inf)
     lanes = 64 // squared.itemsize
@@ -61,7 +62,7 @@ def nearest_centroids(
         zero = spread(squared.dtype.type(0), like)
         best0 = best1 = best2 = best3 = spread(infinity, like)
         near0 = near1 = near2 = near3 = spread(np.int32(0), like)
-        line, left = ahead + r * row_step, d
+        line, left = ahead + r * row_step, d if row_step > 0 else 0
         for c in range(low, high):
             if left > 0:
                 prefetch(X, line)

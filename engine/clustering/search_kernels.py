@@ -72,7 +72,7 @@ def _measured(rows: Array, columns: Array, n: int, weights: Array, C: Array, tot
                 added, at, apart = R, 0, P
                 for r in range(m):
                     R[r * P : r * P + d] = rows[(row + r) * d : (row + r + 1) * d]
-            nearest_centroids(seen, place, stride, d, narrow, 0, k, squared, nearest, columns, row + 2 * LANES, 1, n)
+            nearest_centroids(seen, place, stride, d, narrow, 0, k, squared, nearest, columns, 0, 0, 0)
             add_rows(added, at, apart, m, P, weights, row, squared, nearest, 0, sums, base, tallies)
         add_up(sums, base, tallies, d, part[:k])
         total += part[:k]
