@@ -51,8 +51,8 @@ def nearest_centroids(
     int32 are written; nearest counts from 0 at ``low``.
 
     Meanwhile a later tile is fetched, a few lines with each centroid: memory would rest otherwise while the processor
-    works, and the processor while memory is read. That tile begins at X[ahead]; see :func:`to_come`. With a row_step of 0
-    nothing is fetched: the rows are in the cache.
+    works, and the processor while memory is read. That tile begins at X[ahead]; see :func:`to_come`. Rows in the cache
+    need it not: with a row_step of 0 nothing is fetched.
     """
     infinity = squared.dtype.type(np.inf)
     lanes = 64 // squared.itemsize
