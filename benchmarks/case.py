@@ -16,7 +16,19 @@ from engine.errors import SettingError
 
 CASES: Mapping[str, str] = {
     name: f"benchmarks.cases.{name}"
-    for name in ("features", "kmeans", "step", "converged", "sweep", "large_k", "disk", "scaling")
+    for name in (
+        "features",
+        "kmeans",
+        "step",
+        "converged",
+        "sweep",
+        "large_k",
+        "disk",
+        "scaling",
+        "serving",
+        "classify",
+        "neighbours",
+    )
 }
 """Module of each case."""
 

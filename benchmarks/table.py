@@ -103,9 +103,11 @@ def _seconds(rows: Sequence[Row], measure: float | None) -> str:
     good = [found for row in right if (found := seconds_of(row)) is not None]
     if not good:
         return short(rows[-1]["error"])
-    text = f"{_digits(statistics.median(good))} s"
+    middle = statistics.median(good)
+    scale, unit = (1e6, "µs") if middle < 1e-3 else (1.0, "s")
+    text = f"{_digits(scale * middle)} {unit}"
     if len(good) > 1:
-        text += f" ({_digits(min(good))}–{_digits(max(good))})"
+        text += f" ({_digits(scale * min(good))}–{_digits(scale * max(good))})"
     if colds := sum(map(is_cold, right)):
         text += " cold" if colds == len(right) else f", {colds} of {len(right)} cold"
     if measure:

@@ -28,10 +28,11 @@ from engine.bundle import load_bundle
 from engine.errors import DataError, SettingError
 from engine.features.matrix import FeatureSet
 from engine.features.sets import named_set
-from engine.features.store import TransactionSource, customer_table
+from engine.features.store import FEATURES, TransactionSource, customer_table
 from engine.lake.frame import FrameSource
 from engine.lake.recipe import CANONICAL, Recipe
 from engine.lake.table import Lake
+from engine.schema import check_language
 from engine.segmentation import Seconds, Segmentation, SegmentSettings, segment_customers, source_facts, timed
 from engine.segments.model import SegmentModel
 
@@ -118,12 +119,98 @@ def load(path: Path | str) -> SegmentModel:
     return load_bundle(path)
 
 
+def classify_transactions(
+    model: SegmentModel,
+    transactions: pl.DataFrame | pl.LazyFrame | pd.DataFrame | Lake,
+    *,
+    columns: Mapping[str, str] | None = None,
+    as_of: str | date | datetime | None = None,
+    where: str | None = None,
+    language: str = "en",
+) -> pl.DataFrame:
+    """Return the segments of the customers behind some transactions, one or millions.
+
+    The model's variables are computed over the model's own period, so a customer without a sale in it gets no row.
+
+    Parameters
+    ----------
+    model
+        From :func:`load` or a :class:`Segmentation`.
+    transactions, columns, where
+        As :func:`segment` takes them.
+    as_of
+        The model's period ends here; rows before it count. ``None``: the midnight after the last row.
+    language
+        Of the segment names: ``en`` or ``es``.
+
+    Returns
+    -------
+    pl.DataFrame
+        What :meth:`engine.segments.model.SegmentModel.assign` returns, a row per customer.
+
+    Raises
+    ------
+    DataError
+        No row can be used, or none is a sale in the model's period.
+    SettingError
+        A variable of the model is no feature of transactions, or a setting is impossible.
+
+    Examples
+    --------
+    >>> sales = pl.DataFrame({"customer_id": [1, 2, 2, 3], "timestamp": ["2024-01-05", "2024-01-09"] * 2,
+    ...                       "order_id": ["a", "b", "c", "d"], "amount": [20.0, 80.5, 99.5, 12.0]})
+    >>> model = segment(sales, k=2, features=["frequency", "monetary"]).model
+    >>> new = pl.DataFrame({"customer_id": ["x", "x"], "timestamp": ["2024-05-02", "2024-05-30"],
+    ...                     "order_id": ["e", "f"], "amount": [80.5, 99.5]})
+    >>> classify_transactions(model, new).select("customer_id", "novel").rows()
+    [('x', False)]
+    """
+    check_language(language)
+    source = transactions if isinstance(transactions, Lake) else _in_memory(transactions, columns or {})
+    return model.assign(model_customers(model, source, as_of=as_of, where=where), language=language)
+
+
+def model_customers(
+    model: SegmentModel,
+    source: TransactionSource,
+    *,
+    as_of: str | date | datetime | None = None,
+    where: str | None = None,
+    cache: Path | None = None,
+) -> pl.DataFrame:
+    """Return the customers of a source with the model's variables, over the model's own period.
+
+    Parameters
+    ----------
+    model
+        Says which variables and which period.
+    source, as_of, where, cache
+        As :func:`engine.features.store.customer_table` takes them.
+
+    Raises
+    ------
+    SettingError
+        A variable of the model is no feature of transactions.
+    DataError
+        As :func:`engine.features.store.customer_table` raises it.
+    """
+    strange = [name for name in model.spec.names if name not in FEATURES]
+    if strange:
+        raise SettingError(
+            f"transactions: this model needs {', '.join(strange)}, which cannot be computed from transactions. Give it "
+            f"customers with values for {', '.join(model.spec.names)}."
+        )
+    return customer_table(
+        source, columns=model.spec.names, as_of=as_of, window_days=model.window_days, where=where, cache=cache
+    ).frame
+
+
 def _in_memory(transactions: Any, columns: Mapping[str, str]) -> TransactionSource:
     frame = transactions
     if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
         if not hasattr(frame, "to_dict") or not hasattr(frame, "columns"):
             raise SettingError(
-                "segment: expected a Polars or pandas frame of transactions, or an open Lake; got "
+                "transactions: expected a Polars or pandas frame, one row each, or an open Lake; got "
                 f"{type(transactions).__name__}. Read files with `cartera ingest`, or with pl.read_csv first."
             )
         frame = _from_pandas(frame)

@@ -6,6 +6,7 @@
       manifest.json    format, version, facts, and the SHA-256 of every other file
       spec.json        the feature specification
       centroids.npy    float64, shape (k, d)
+      distances.npy    float64, quantiles of the customers' distances to them; see engine.segments.novelty
       segments.json    ids, names, descriptions, actions and profiles
 
 No person and no pickle is in it.
@@ -27,10 +28,11 @@ from engine.errors import BundleError, OutputExistsError, SourceNotFoundError
 from engine.features.matrix import FeatureSpec
 from engine.files import replace_entry
 from engine.segments.model import SegmentModel
+from engine.segments.novelty import FittedDistances
 from engine.segments.segment import Segment
 
 FORMAT = "cartera-bundle"
-VERSION = 1
+VERSION = 2
 
 
 def save_bundle(model: SegmentModel, path: Path | str, *, engine_version: str) -> Path:
@@ -49,6 +51,7 @@ def save_bundle(model: SegmentModel, path: Path | str, *, engine_version: str) -
     files = {
         "spec.json": _json(model.spec.to_dict()),
         "centroids.npy": _npy(model.centroids),
+        "distances.npy": _npy(model.distances.quantiles),
         "segments.json": _json([segment.to_dict() for segment in model.segments]),
     }
     manifest = {
@@ -105,29 +108,25 @@ def load_bundle(path: Path | str) -> SegmentModel:
     if manifest.get("digest") != _digest(body) or not isinstance(manifest.get("files"), dict) or raw != _json(manifest):
         raise _damaged(folder, "manifest.json")
     contents: dict[str, bytes] = {}
-    for name in ("spec.json", "centroids.npy", "segments.json"):
+    for name in ("spec.json", "centroids.npy", "distances.npy", "segments.json"):
         file = folder / name
         content = file.read_bytes() if file.is_file() else b""
         if hashlib.sha256(content).hexdigest() != manifest["files"].get(name):
             raise _damaged(folder, name)
         contents[name] = content
     try:
-        model = SegmentModel(
+        return SegmentModel(
             spec=FeatureSpec.from_dict(json.loads(contents["spec.json"])),
-            centroids=np.load(io.BytesIO(contents["centroids.npy"]), allow_pickle=False),
+            centroids=_array(contents["centroids.npy"]),
             segments=tuple(Segment.from_dict(segment) for segment in json.loads(contents["segments.json"])),
+            distances=FittedDistances(_array(contents["distances.npy"])),
             facts=dict(manifest["facts"]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    # Ours too: the parts of a model are checked where they are made.
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         raise BundleError(
             f"bundle={folder}: its files do not say what a model needs ({error}). Fit it anew."
         ) from error
-    if not model.k or model.centroids.shape != (model.k, model.spec.d) or not np.isfinite(model.centroids).all():
-        raise BundleError(
-            f"bundle={folder}: expected finite centroids of shape ({model.k}, {model.spec.d}), one for each "
-            f"segment; got shape {model.centroids.shape}. Fit it anew."
-        )
-    return model
 
 
 def _damaged(folder: Path, name: str) -> BundleError:
@@ -145,6 +144,10 @@ def _npy(array: np.ndarray[Any, Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array, dtype=np.float64), allow_pickle=False)
     return buffer.getvalue()
+
+
+def _array(content: bytes) -> np.ndarray[Any, Any]:
+    return np.asarray(np.load(io.BytesIO(content), allow_pickle=False), dtype=np.float64)
 
 
 def _digest(manifest: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ from engine.report.summary import report_summary
 from engine.schema import Word, check_language
 from engine.segments.model import Classification, SegmentModel
 from engine.segments.naming import RuleTable
+from engine.segments.novelty import FittedDistances
 from engine.segments.segment import describe
 
 K_RANGE = (2, 10)
@@ -97,7 +98,7 @@ class Segmentation:
     profile
         One row per segment, by rank (1 = highest mean billing); the columns of ``profile.csv``.
     assignments
-        ``customer_id, segment_id, name, distance, margin, second_segment_id``, sorted by customer.
+        ``customer_id, segment_id, name, distance, margin, second_segment_id, novel``, sorted by customer.
     trials
         One for each number of segments that was tried.
     verdict
@@ -263,7 +264,8 @@ def segment_customers(
         segments, profile = describe(
             table.frame, near.first, centroids, spec.digest, measures=measures, rules=rules, language=settings.language
         )
-        model = SegmentModel(spec, centroids, tuple(segments), facts)
+        distances = FittedDistances.fit(near.first, near.first_distance, len(centroids))
+        model = SegmentModel(spec, centroids, tuple(segments), distances, facts)
         assignments = model.table(table.frame["customer_id"], near, language=settings.language)
     return Segmentation(
         model=model,

@@ -36,6 +36,8 @@ def run(config: DictConfig) -> None:
         "lake=DIR or data.path=FILES": c.lake is not None or names_files(c.data),
     }
     given = [way for way, there in ways.items() if there]
+    if c.customer is not None and c.index:
+        raise SettingError("index: it is of a base of customers, and customer={…} is one. Leave it out.")
     if c.customer is not None or c.customers is not None:
         for name in ("as_of", "where"):
             if getattr(c, name) is not None:
@@ -69,6 +71,12 @@ def assign_base(c: Any, model: SegmentModel, out: Path) -> None:
         with progress.step("score"):
             assignments = model.assign(customers, language=c.language)
         assignments.write_parquet(folder / "assignments.parquet")
+        if c.index:
+            from engine.customer_base import CustomerBase
+
+            with progress.step("index"):
+                known = CustomerBase.build(customers, model)
+                known.save(folder / "customers")
     for name in model.spec.names:
         missing = customers[name].null_count()
         if missing:
@@ -80,6 +88,11 @@ def assign_base(c: Any, model: SegmentModel, out: Path) -> None:
     if model.k > 1:
         doubtful = assignments.filter(pl.col("margin") < BORDERLINE).height
         print(f"borderline   {doubtful:,} with a margin under {BORDERLINE}: nearly as close to the second segment")
+    novel = int(assignments["novel"].sum())
+    print(f"novel        {novel:,} unlike the customers the model was fitted on")
+    if c.index:
+        print(f"neighbours   {known.index.kind}, {known.index.reason}")
+        print(f"base         {out / 'customers'} holds every customer: keep it where customers may be kept")
     print(f"assignments  {out / 'assignments.parquet'}")
 
 
@@ -125,21 +138,14 @@ def _first_line(error: Exception) -> str:
 
 def compute_customers(c: Any, model: SegmentModel, folder: Path) -> pl.DataFrame:
     """Compute the model's variables from transactions, over the model's own window."""
-    from engine.features.store import customer_table
+    from engine.api import model_customers
     from experiments.progress import Progress
     from experiments.transactions import read_transactions
 
     progress = Progress("score")
     read = read_transactions(c.data, c.lake, folder=folder, progress=progress)
     with progress.step("features"):
-        return customer_table(
-            read.lake,
-            columns=model.spec.names,
-            as_of=c.as_of,
-            window_days=model.window_days,
-            where=c.where,
-            cache=read.cache,
-        ).frame
+        return model_customers(model, read.lake, as_of=c.as_of, where=c.where, cache=read.cache)
 
 
 main = verb("score")(run)

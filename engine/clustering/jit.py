@@ -20,7 +20,7 @@ MATH = frozenset({"contract", "nnan", "nsz"})
 """Freedoms of the compiler with floating point. It may not choose the order of a sum, or the result would differ from
 machine to machine and from one number of threads to another."""
 
-SOURCES = ("figures_kernels", "jit", "kernels", "search_kernels", "seeding_kernels", "simd", "tiles")
+SOURCES = ("figures_kernels", "jit", "kernels", "nearest_kernels", "search_kernels", "seeding_kernels", "simd", "tiles")
 """Modules whose functions are compiled into each other."""
 
 

@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import DataError, SettingError
+from engine.features.one_customer import OneCustomer
 from engine.features.store import FEATURES
 from engine.schema import require_columns
 
@@ -159,6 +160,10 @@ class FeatureSpec:
     """
 
     columns: tuple[FeatureColumn, ...]
+    _one: OneCustomer = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_one", OneCustomer(self.columns))
 
     @property
     def names(self) -> list[str]:
@@ -222,7 +227,14 @@ class FeatureSpec:
                     )
                 values[missing] = column.fill
             _check_range(values, column.name, column.transform)
-            matrix[:, index] = column.forward(values)
+            with np.errstate(over="ignore"):
+                matrix[:, index] = column.forward(values)
+            far = int(np.isinf(matrix[:, index]).sum())
+            if far:
+                raise DataError(
+                    f"column {column.name!r}: {far} of {values.size} values are too far from the customers of the fit "
+                    "for a distance. Correct them first."
+                )
         return matrix
 
     def row(self, values: Mapping[str, Any], *, impute: bool = False) -> NDArray[np.float32]:
@@ -240,33 +252,11 @@ class FeatureSpec:
         DataError
             A value is missing, unknown, no number, infinite or impossible.
         """
-        unknown = [name for name in values if name not in self.names]
-        if unknown:
-            raise DataError(
-                f"customer: unknown {', '.join(map(repr, unknown))}; this model takes {', '.join(self.names)}."
-            )
-        coordinates = np.empty(self.d, dtype=np.float32)
-        for index, column in enumerate(self.columns):
-            value = values.get(column.name)
-            if value is None:
-                if not impute:
-                    missing = [name for name in self.names if values.get(name) is None]
-                    raise DataError(
-                        f"customer: no value for {', '.join(missing)}; this model needs {', '.join(self.names)}."
-                    )
-                value = column.fill
-            if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-                raise DataError(f"customer: {column.name} should be a number; got {value!r}.")
-            try:
-                number = float(value)
-            except OverflowError:
-                number = math.inf
-            low, high = _limits(column.name, column.transform)
-            if not (math.isfinite(number) and low <= number <= high):
-                raise DataError(f"customer: {column.name} should be {_within(low, high)}; got {value!r}.")
-            shaped = math.log1p(number) if column.transform == "log" else number
-            coordinates[index] = (shaped - column.center) / column.spread * math.sqrt(column.weight)
-        return coordinates
+        return np.array(self.coordinates(values, impute=impute), dtype=np.float32)
+
+    def coordinates(self, values: Mapping[str, Any], *, impute: bool = False) -> list[float]:
+        """Return what :meth:`row` does as plain numbers: to the last bit the customer's row of :meth:`transform`."""
+        return self._one.coordinates(values, impute=impute)
 
     def inverse(self, centroids: NDArray[Any]) -> NDArray[np.float64]:
         """Return centroids, shape (k, d), in business units.
@@ -292,18 +282,6 @@ def _numbers(series: pl.Series) -> NDArray[np.float64]:
     if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
         raise DataError(f"column {series.name!r}: expected numbers to cluster on; got {series.dtype}.")
     return np.array(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
-
-
-def _limits(name: str, transform: str) -> tuple[float, float]:
-    """Return what a column's values lie between: the feature's own limits, and at least 0 under a logarithm."""
-    low, high = (FEATURES[name].minimum, FEATURES[name].maximum) if name in FEATURES else (-math.inf, math.inf)
-    return (max(low, 0.0) if transform == "log" else low), high
-
-
-def _within(low: float, high: float) -> str:
-    if high < math.inf:
-        return f"a number from {low:g} to {high:g}"
-    return f"a finite number of at least {low:g}" if low > -math.inf else "a finite number"
 
 
 def _check_range(values: NDArray[np.float64], name: str, transform: str) -> None:

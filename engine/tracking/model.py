@@ -49,7 +49,7 @@ def predict(model: SegmentModel, customers: pd.DataFrame, *, impute: bool = True
     Returns
     -------
     pd.DataFrame
-        ``segment_id, name, distance, margin, second_segment_id``, with the index of ``customers``.
+        ``segment_id, name, distance, margin, second_segment_id, novel``, with the index of ``customers``.
 
     Raises
     ------
@@ -152,10 +152,17 @@ def save_model(bundle: Path, folder: Path, *, run_id: str, model_id: str, locati
     from engine.bundle import load_bundle
 
     model = load_bundle(bundle)
-    kinds = {"segment_id": "string", "name": "string", "distance": "double", "margin": "double"}
+    kinds = {
+        "segment_id": "string",
+        "name": "string",
+        "distance": "double",
+        "margin": "double",
+        "second_segment_id": "string",
+        "novel": "boolean",
+    }
     signature = ModelSignature(
         inputs=Schema([ColSpec("double", column) for column in model.spec.names]),
-        outputs=Schema([ColSpec(kind, column) for column, kind in {**kinds, "second_segment_id": "string"}.items()]),
+        outputs=Schema([ColSpec(kind, column) for column, kind in kinds.items()]),
         params=ParamSchema([ParamSpec("impute", "boolean", True), ParamSpec("language", "string", "en")]),
     )
     centroids = pd.DataFrame(model.spec.inverse(model.centroids), columns=model.spec.names)

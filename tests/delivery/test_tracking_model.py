@@ -65,6 +65,9 @@ def test_the_logged_model_is_described(logged: tuple[SegmentModel, str, Path, st
     assert [(c.name, c.type.name) for c in described.signature.inputs] == [
         (name, "double") for name in model.spec.names
     ]
+    outputs = {c.name: c.type.name for c in described.signature.outputs}
+    assert list(outputs) == model.assign(make_customers(n=1)).columns[1:]
+    assert (outputs["distance"], outputs["novel"]) == ("double", "boolean")
     assert {p.name: p.default for p in described.signature.params} == {"impute": True, "language": "en"}
     home = next(folder.glob("mlflow-artifacts/models/*/artifacts"))
     example = json.loads((home / "input_example.json").read_text())
@@ -113,6 +116,7 @@ def test_mlflow_predicts_on_its_command_line(logged: tuple[SegmentModel, str, Pa
         assert {name: one[name] for name in ("segment_id", "name", "second_segment_id")}.items() <= answer.items()
         assert answer["distance"] == pytest.approx(one["distance"])
         assert answer["margin"] == pytest.approx(one["margin"])
+        assert answer["novel"] is one["novel"]
 
 
 def test_no_customer_is_in_the_store_or_the_model(logged: tuple[SegmentModel, str, Path, str]) -> None:

@@ -13,9 +13,11 @@ import numpy as np
 import polars as pl
 
 from engine.bundle import save_bundle
+from engine.clustering.nearest import two_nearest
 from engine.features.matrix import FeatureSpec, feature_set
 from engine.schema import Word
 from engine.segments.model import SegmentModel
+from engine.segments.novelty import FittedDistances
 from engine.segments.segment import Segment
 from engine.tracking.store import EXPERIMENT, Store
 
@@ -48,7 +50,9 @@ def make_model(customers: pl.DataFrame, k: int = 3, *, impute: str = "median") -
         )
         for index in range(k)
     )
-    return SegmentModel(spec, centroids, segments, {"window_days": 365, "as_of": "2024-01-01"})
+    near = two_nearest(spec.transform(customers), centroids)
+    distances = FittedDistances.fit(near.first, near.first_distance, k)
+    return SegmentModel(spec, centroids, segments, distances, {"window_days": 365, "as_of": "2024-01-01"})
 
 
 def make_bundle(folder: Path) -> tuple[SegmentModel, Path]:

@@ -92,6 +92,10 @@ def test_a_lake_is_filled_once_and_scored(cartera: Cartera, tmp_path: Path) -> N
     one = cartera("score", "bundle=run/bundle", "customer={recency_days: 3, frequency: 12, monetary: 1500}")
     answer = json.loads(one.out)
     assert set(answer) >= {"segment_id", "name", "distance", "margin", "second_segment_id"}
+    assert (answer["novel"], answer["neighbour_agreement"]) == (False, None)
+    assert 0 <= answer["distance_percentile"] <= 1
+    novel = fitted["novel"].sum()
+    assert f"novel        {novel} unlike the customers the model was fitted on\n" in by_file.out
     assert answer["segment_id"] in set(fitted["segment_id"])
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 
 import numpy as np
 import polars as pl
@@ -64,13 +65,29 @@ def test_inverse_brings_business_units_back(transform: str, scale: str, seed: in
 
 @pytest.mark.parametrize("seed", range(5))
 def test_one_customer_is_seen_as_in_the_base(seed: int) -> None:
-    values = np.random.default_rng(seed).lognormal(3, 2, size=(20, 2))
+    values = np.random.default_rng(seed).lognormal(3, 2, size=(2000, 2))
     frame = pl.DataFrame(values, schema=["a", "b"]).with_row_index("customer_id")
-    spec = FeatureSpec.fit(frame, feature_set(["a", "b"]))
+    spec = FeatureSpec.fit(frame, feature_set(["a", "b"], per_column={"b": {"weight": 2.5, "scale": "robust"}}))
     matrix = spec.transform(frame)
     for row, coordinates in zip(frame.select("a", "b").to_dicts(), matrix, strict=True):
-        # math.log1p and numpy's may differ in the last bit of a double, which float32 rounds away or moves by one.
-        assert spec.row(row) == pytest.approx(coordinates, rel=3e-7, abs=1e-7)
+        assert (spec.row(row) == coordinates).all()
+        assert spec.coordinates(row) == coordinates.tolist()
+
+
+def test_whole_numbers_and_numpys_are_numbers() -> None:
+    spec = FeatureSpec.fit(CUSTOMERS, feature_set(["frequency", "monetary"]))
+    expected = spec.coordinates({"frequency": 7.0, "monetary": 2.0})
+    for seven in (7, np.int64(7), np.float32(7), np.float64(7), np.uint8(7)):
+        found = spec.coordinates({"monetary": 2, "frequency": seven})
+        assert found == expected
+        assert {type(number) for number in found} == {float}
+
+
+def test_a_spec_travels_to_another_process() -> None:
+    spec = FeatureSpec.fit(CUSTOMERS, feature_set(["frequency", "monetary"]))
+    again = pickle.loads(pickle.dumps(spec))
+    assert again == spec
+    assert again.coordinates({"frequency": 7, "monetary": 2}) == spec.coordinates({"frequency": 7, "monetary": 2})
 
 
 def test_values_near_a_billion_keep_their_small_spread() -> None:
@@ -161,6 +178,16 @@ def test_an_impossible_customer_is_refused(customer: dict, says: str) -> None:
     spec = FeatureSpec.fit(CUSTOMERS, feature_set(["frequency", "monetary"]))
     with pytest.raises(DataError, match=says):
         spec.row(customer)
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e40])
+def test_what_no_distance_reaches_is_refused(value: float) -> None:
+    frame = pl.DataFrame({"customer_id": [1, 2, 3], "frequency": [1, 2, 6], "score": [-5e-3, 0.0, 5e-3]})
+    spec = FeatureSpec.fit(frame, feature_set(["frequency", "score"], transform="none"))
+    with pytest.raises(DataError, match=r"customer: score=.*is too far from the customers of the fit"):
+        spec.row({"frequency": 1, "score": value})
+    with pytest.raises(DataError, match="column 'score': 1 of 3 values are too far from the customers of the fit"):
+        spec.transform(frame.with_columns(score=pl.Series([value, 0.0, 1.0])))
 
 
 def test_a_missing_value_of_one_customer_may_be_filled() -> None:
