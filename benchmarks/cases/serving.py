@@ -108,8 +108,8 @@ CASE = Case(
     title="one customer classified over HTTP, by three values",
     sizes={
         name: (
-            f"{SECONDS[name]:g} s of load; closed: time for each answer with 16 connections; open: 99 % of 500 requests "
-            f"a second were answered within; arrow: {rows:,} customers in one request"
+            f"{SECONDS[name]:g} s of load; closed: time for each answer with 16 connections; open: 99 % of 500 "
+            f"requests a second were answered within; arrow: {rows:,} customers in one request"
         )
         for name, rows in BATCH_ROWS.items()
     },
