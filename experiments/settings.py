@@ -180,6 +180,7 @@ class ScoreConfig:
     as_of: str | None = None
     where: str | None = None
     language: str = "en"
+    index: bool = False
     out: str = MISSING
 
 
@@ -189,6 +190,27 @@ class CompareConfig:
 
     before: str = MISSING
     after: str = MISSING
+    language: str = "en"
+    out: str = MISSING
+
+
+@dataclass
+class LookalikeConfig:
+    """``conf/lookalike.yaml``."""
+
+    seeds: str = MISSING
+    prospects: str = MISSING
+    segment: str | None = None
+    where: str | None = None
+    customers: str | None = None
+    exclude: str | None = None
+    keep_customers: bool = False
+    reference: str | None = None
+    customer_id: str = "customer_id"
+    columns: list[str] | None = None
+    codes: list[str] = field(default_factory=list)
+    k: int = 1000
+    seed: int = 0
     language: str = "en"
     out: str = MISSING
 
@@ -210,6 +232,49 @@ class BenchConfig:
     keep: str | None = None
     out: str | None = None
     again: bool = False
+
+
+@dataclass
+class ServerConfig:
+    """The keys ``serve.…``; :class:`engine.serving.settings.ServeSettings` says what they mean and checks them."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    tokens: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    behind_proxy: bool = False
+    proxies: list[str] = field(default_factory=lambda: ["127.0.0.1", "::1"])
+    hosts: list[str] = field(default_factory=list)
+    rate: float | None = None
+    max_body_mib: float = 64.0
+    max_rows: int = 1_000_000
+    metrics_public: bool = False
+    log: str = "plain"
+
+
+@dataclass
+class TokenConfig:
+    """The keys ``token.…``."""
+
+    name: str | None = None
+    role: str = "classify"
+
+
+@dataclass
+class ServeConfig:
+    """``conf/serve.yaml``."""
+
+    action: str = "serve"
+    bundle: str | None = None
+    customers: str | None = None
+    lake: str | None = None
+    runs: list[str] = field(default_factory=list)
+    language: str = "en"
+    serve: ServerConfig = field(default_factory=ServerConfig)
+    token: TokenConfig = field(default_factory=TokenConfig)
+    out: str = MISSING
 
 
 @dataclass

@@ -14,6 +14,7 @@ from experiments.settings import (
     DoctorConfig,
     FeaturesVerbConfig,
     IngestConfig,
+    LookalikeConfig,
     ScoreConfig,
     SegmentConfig,
     SweepConfig,
@@ -27,11 +28,12 @@ KINDS = {
     "segment": SegmentConfig,
     "sweep": SweepConfig,
     "compare": CompareConfig,
+    "lookalike": LookalikeConfig,
     "score": ScoreConfig,
     "bench": BenchConfig,
     "doctor": DoctorConfig,
 }
-REQUIRED = {"score": ["bundle=b"], "compare": ["before=a", "after=b"]}
+REQUIRED = {"score": ["bundle=b"], "compare": ["before=a", "after=b"], "lookalike": ["seeds=s", "prospects=p"]}
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml"))
 
 

@@ -1,0 +1,394 @@
+"""An index over customers' coordinates that answers who the nearest are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import BundleError, DataError, SettingError
+from engine.neighbours.exact import FlatRows
+from engine.neighbours.folder import new_folder, read_manifest, write_manifest
+from engine.neighbours.graph import Graph
+from engine.neighbours.inverted import InvertedLists
+from engine.neighbours.kinds import choose_kind, faiss_threads
+from engine.neighbours.recall import Recall, tuned
+
+FORMAT = "cartera-neighbours"
+VERSION = 1
+
+FARTHEST = 1e15
+"""Coordinates beyond it have squares that float32 cannot add up."""
+
+
+class Neighbours(NamedTuple):
+    """The nearest of each query, the nearest first.
+
+    Attributes
+    ----------
+    ids
+        Shape (m, k), int64; -1 where there are fewer.
+    distances
+        Shape (m, k), float32: Euclidean; infinite where there are fewer. Those of ``ivf_pq`` are to the rows as its
+        codes have them.
+    """
+
+    ids: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+
+class Rows(Protocol):
+    """Who holds the rows: each has a slot, from 0 in the order of arrival."""
+
+    probe: Any
+
+    @property
+    def slots(self) -> int:
+        """Number of slots."""
+
+    def search(
+        self, queries: NDArray[np.float32], k: int, *, ids: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return distances and slots of the k nearest, -1 where fewer were found."""
+
+    def add(self, vectors: NDArray[np.float32]) -> None:
+        """Append rows."""
+
+    def remove(self, slots: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Remove rows; return the former slots of those that stay in their new order, ``None`` where none moved."""
+
+    def write(self, folder: Path) -> None:
+        """Write the rows."""
+
+
+_BUILD: dict[str, Callable[..., Rows]] = {
+    "flat": FlatRows.build,
+    "ivf": InvertedLists.build,
+    "ivf_pq": InvertedLists.build,
+    "hnsw": Graph.build,
+}
+
+_READ: dict[str, Callable[..., Rows]] = {
+    "flat": FlatRows.read,
+    "ivf": InvertedLists.read,
+    "ivf_pq": InvertedLists.read,
+    "hnsw": Graph.read,
+}
+
+
+class NeighbourIndex:
+    """The nearest of many customers, found exactly or nearly so.
+
+    It holds coordinates of persons and their ids: keep it where the customers may be kept, and erase with
+    :meth:`remove` and :meth:`save`. Searches may run side by side; a change must be alone.
+
+    Attributes
+    ----------
+    kind
+        ``flat`` (exact), ``ivf``, ``hnsw`` or ``ivf_pq``.
+    reason
+        Why this kind.
+    n, d
+        Number of rows and of columns.
+    recall
+        What an approximate index finds, as measured when it was built; ``None`` for ``flat``, which finds all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> line = np.array([[0.0], [1.0], [3.0], [7.0]], dtype=np.float32)
+    >>> index = NeighbourIndex.build(line, np.array([10, 11, 12, 13]))
+    >>> index.search(line[:1], 2).ids.tolist(), index.search(line[:1], 2, exclude=[10]).ids.tolist()
+    ([[10, 11]], [[11, 12]])
+    >>> index.remove([11, 99]), index.n
+    (1, 3)
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        *,
+        kind: str,
+        reason: str,
+        d: int,
+        seed: int,
+        recall: Recall | None,
+        n: int,
+        ids: NDArray[np.int64] | None,
+    ) -> None:
+        self.kind = kind
+        self.reason = reason
+        self.n = n
+        self.d = d
+        self.recall = recall
+        self._rows = rows
+        self._seed = seed
+        # The id of each slot, -1 where it is empty; None where every slot is full and its number is the id.
+        self._ids = ids
+
+    @classmethod
+    def build(
+        cls,
+        matrix: NDArray[Any],
+        ids: Any = None,
+        *,
+        kind: str = "auto",
+        memory_mib: float | None = None,
+        recall: float = 0.99,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> NeighbourIndex:
+        """Index the rows of a matrix. The same rows and seed give the same index on any number of threads.
+
+        Parameters
+        ----------
+        matrix
+            Shape (n, d), finite numbers of at most 1e15; they become float32.
+        ids
+            Shape (n,), different whole numbers of at least 0; the row numbers by default.
+        kind : {"auto", "flat", "ivf", "hnsw", "ivf_pq"}
+            How; see :func:`engine.neighbours.kinds.choose_kind` for ``auto``.
+        memory_mib
+            What the index may take, in MiB; ``None`` for no limit.
+        recall
+            Share of the ten nearest that an approximate index should find, above 0 and up to 1. One that cannot says
+            so in a warning; :attr:`recall` has the figure.
+        seed
+            Of the sample that lists are learned from, and of the graph's levels.
+        threads
+            Threads to take; ``None`` for all cores.
+
+        Raises
+        ------
+        DataError
+            No rows, values that are no finite numbers, or ids that repeat or do not fit.
+        SettingError
+            An unknown kind, or memory that does not suffice.
+        """
+        vectors = _checked(matrix, None)
+        n, d = vectors.shape
+        if not n or not d:
+            raise DataError(f"neighbours: expected a matrix with rows and columns; got shape {vectors.shape}.")
+        known = None if ids is None else _checked_ids(ids, n)
+        if isinstance(recall, bool) or not isinstance(recall, int | float) or not 0 < recall <= 1:
+            raise SettingError(f"index.recall: expected a share above 0 and up to 1; got {recall!r}.")
+        choice = choose_kind(kind, n, d, memory_mib)
+        with faiss_threads(threads):
+            rows: Any = _BUILD[choice.kind](vectors, kind=choice.kind, seed=seed)
+            measured = None if choice.kind == "flat" else tuned(rows, vectors, asked=recall, seed=seed)
+        return cls(rows, kind=choice.kind, reason=choice.reason, d=d, seed=seed, recall=measured, n=n, ids=known)
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        text = f"{self.kind} over {self.n:,} × {self.d} ({self.reason})"
+        if self.recall is None:
+            return f"<NeighbourIndex: {text}>"
+        times = self.recall.flat_seconds_per_query / self.recall.seconds_per_query
+        return (
+            f"<NeighbourIndex: {text}; recall@{self.recall.at} {self.recall.measured:.4f}, {times:,.0f} × flat's speed>"
+        )
+
+    def search(self, matrix: NDArray[Any], k: int, *, exclude: Any = None, threads: int | None = None) -> Neighbours:
+        """Return the k nearest rows of each query; of equal distances the lower id is nearer.
+
+        Parameters
+        ----------
+        matrix
+            Shape (m, d): the queries.
+        k
+            Neighbours for each, at least 1.
+        exclude
+            Shape (m,): for each query an id that its answer leaves out, such as its own; -1 for none.
+        threads
+            Threads to take; ``None`` for all cores. The answer does not depend on it.
+
+        Raises
+        ------
+        DataError
+            Another width than the index, or values that are no finite numbers.
+        """
+        queries = _checked(matrix, self.d)
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise SettingError(f"neighbours: expected k to be a whole number of at least 1; got {k!r}.")
+        m = len(queries)
+        found = Neighbours(np.full((m, k), -1, np.int64), np.full((m, k), np.inf, np.float32))
+        left_out = None if exclude is None else np.asarray(exclude, dtype=np.int64)
+        if left_out is not None and left_out.shape != (m,):
+            raise DataError(f"neighbours: expected one id to exclude for each of {m} queries; got {left_out.shape}.")
+        asked = min(k + (left_out is not None), self.n)
+        if not m or not asked:
+            return found
+        # Waking further threads takes longer than one answer.
+        with faiss_threads(1 if m == 1 else threads):
+            distances, slots = self._rows.search(queries, asked, ids=self._ids)
+        ids = slots if self._ids is None else np.where(slots >= 0, self._ids[slots], -1)
+        distances = np.where(ids < 0, np.float32(np.inf), distances)
+        if left_out is not None:
+            own = (ids == left_out[:, None]) & (ids >= 0)
+            ids, distances = np.where(own, -1, ids), np.where(own, np.float32(np.inf), distances)
+        order = np.lexsort((ids, distances), axis=-1)[:, :k]
+        width = order.shape[1]
+        found.ids[:, :width] = np.take_along_axis(ids, order, axis=1)
+        found.distances[:, :width] = np.take_along_axis(distances, order, axis=1)
+        return found
+
+    def add(self, matrix: NDArray[Any], ids: Any) -> None:
+        """Add rows; a row whose id is there already is replaced.
+
+        The recall stays the one measured at build: build anew when the rows have become others.
+
+        Raises
+        ------
+        DataError
+            Another width than the index, values that are no finite numbers, or ids that repeat or do not fit.
+        """
+        vectors = _checked(matrix, self.d)
+        fresh = _checked_ids(ids, len(vectors))
+        self.remove(fresh)
+        before = self._slot_ids()
+        self._rows.add(vectors)
+        self._ids = np.concatenate([before, fresh])
+        self.n += len(fresh)
+
+    def remove(self, ids: Any) -> int:
+        """Remove rows by id; return how many there were.
+
+        Their coordinates are gone from this index, and from the disk once it is saved over the old folder.
+        """
+        given = np.asarray(ids)
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise DataError(f"neighbours: expected a list of whole numbers as ids to remove; got {ids!r:.80}.")
+        unwanted = np.unique(given.astype(np.int64))
+        slot_ids = self._slot_ids()
+        slots = np.flatnonzero(np.isin(slot_ids, unwanted[unwanted >= 0]))
+        if slots.size:
+            staying = self._rows.remove(slots)
+            if staying is None:
+                slot_ids = slot_ids.copy()
+                slot_ids[slots] = -1
+            else:
+                slot_ids = slot_ids[staying]
+            self._ids = slot_ids
+            self.n -= int(slots.size)
+        return int(slots.size)
+
+    def renumber(self, ids: Any) -> None:
+        """Give every row another id: ``ids[old]`` is the new one, shape (highest old id + 1,)."""
+        table = np.asarray(ids, dtype=np.int64)
+        slot_ids = self._slot_ids()
+        fresh = np.where(slot_ids >= 0, table[slot_ids], -1)
+        _checked_ids(fresh[fresh >= 0], self.n)
+        self._ids = fresh
+
+    def _slot_ids(self) -> NDArray[np.int64]:
+        return np.arange(self._rows.slots) if self._ids is None else self._ids
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the index as a folder; an index that stands there is replaced whole.
+
+        Raises
+        ------
+        OutputExistsError
+            The folder holds something that is not an index.
+        """
+        target = Path(folder)
+        recall = None
+        if self.recall is not None:
+            recall = {name: getattr(self.recall, name) for name in Recall.__dataclass_fields__}
+        with new_folder(target, format=FORMAT) as partial:
+            self._rows.write(partial)
+            if self._ids is not None:
+                np.save(partial / "ids.npy", self._ids, allow_pickle=False)
+            body = {
+                "kind": self.kind,
+                "reason": self.reason,
+                "n": self.n,
+                "d": self.d,
+                "slots": self._rows.slots,
+                "probe": self._rows.probe,
+                "seed": self._seed,
+                "recall": recall,
+                "ids": self._ids is not None,
+            }
+            write_manifest(partial, format=FORMAT, version=VERSION, body=body)
+        return target
+
+    @classmethod
+    def load(cls, folder: Path | str, *, memory_map: bool = True) -> NeighbourIndex:
+        """Read an index.
+
+        Parameters
+        ----------
+        memory_map
+            Map the files: the index is ready at once, and processes that map the same folder share the memory. A
+            change copies it first.
+
+        Raises
+        ------
+        SourceNotFoundError
+            There is no index in the folder.
+        BundleError
+            A file is missing, cut or changed, or the index is of another version.
+        """
+        path = Path(folder)
+        remedy = "Build the index anew."
+        body = read_manifest(path, format=FORMAT, version=VERSION, name="index", remedy=remedy)
+        try:
+            rows = _READ[body["kind"]](
+                path, memory_map=memory_map, probe=body["probe"], slots=body["slots"], seed=body["seed"]
+            )
+            # Mapped too, but only where a row's number is not its id.
+            ids = np.load(path / "ids.npy", mmap_mode="r" if memory_map else None) if body["ids"] else None
+            index = cls(
+                rows,
+                kind=body["kind"],
+                reason=body["reason"],
+                d=body["d"],
+                seed=body["seed"],
+                recall=None if body["recall"] is None else Recall(**body["recall"]),
+                n=body["n"],
+                ids=None if ids is None else np.asarray(ids),
+            )
+        # FAISS tells of a broken file by RuntimeError.
+        except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+            raise BundleError(f"index={path}: its files do not hold an index ({error}). {remedy}") from error
+        if rows.slots != body["slots"]:
+            raise BundleError(f"index={path}: expected {body['slots']} rows; its files hold {rows.slots}. {remedy}")
+        return index
+
+
+def _checked(matrix: Any, d: int | None) -> NDArray[np.float32]:
+    """Return rows as FAISS takes them: float32, C order, finite."""
+    given = np.asarray(matrix)
+    if given.ndim != 2 or given.dtype.kind not in "fiu" or (d is not None and given.shape[1] != d):
+        raise DataError(
+            f"neighbours: expected numbers of shape (rows, {'columns' if d is None else d}); got {given.dtype} of "
+            f"shape {given.shape}."
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        vectors = np.ascontiguousarray(given, dtype=np.float32)
+        # The sum of extremes is not a number where one value is none.
+        within = not vectors.size or max(-float(vectors.min()), float(vectors.max())) <= FARTHEST
+    if not within:
+        bad = int((~(np.abs(vectors) <= FARTHEST)).any(axis=1).sum())
+        raise DataError(
+            f"neighbours: {bad:,} of {len(vectors):,} rows hold a value that is missing, infinite or beyond "
+            f"{FARTHEST:g}. Fill or correct them first."
+        )
+    return vectors
+
+
+def _checked_ids(ids: Any, n: int) -> NDArray[np.int64]:
+    given = np.asarray(ids)
+    if given.shape != (n,) or (n and given.dtype.kind not in "iu"):
+        raise DataError(f"neighbours: expected {n:,} whole numbers as ids; got {given.dtype} of shape {given.shape}.")
+    whole = given.astype(np.int64)
+    if n and int(whole.min()) < 0:
+        raise DataError(f"neighbours: expected ids of at least 0; got {int(whole.min())}.")
+    repeated = n - len(np.unique(whole))
+    if repeated:
+        raise DataError(f"neighbours: {repeated:,} of {n:,} ids repeat another. Expected one row for each id.")
+    return whole

@@ -1,0 +1,163 @@
+"""Rows in lists, each with the nearest of many centroids: a search looks through the few lists nearest to the query.
+
+``ivf`` keeps the rows' floats, ``ivf_pq`` one byte for each column: the difference from the list's centroid, to the
+nearest of 256 levels learned for that column (product quantisation, Jégou, Douze and Schmid 2011).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import DataError
+
+FILE = "index.faiss"
+
+LEVELS = 256
+"""Values of a byte."""
+
+ROWS_TO_LEARN = 50
+"""Rows a centroid is learned from."""
+
+ITERATIONS = 10
+"""Lists need to be of like length, not a minimum of the inertia."""
+
+AT_A_TIME = 4096
+"""Queries handed to FAISS at once."""
+
+
+class InvertedLists:
+    """Rows in lists by their nearest centroid; a slot is the row's number in the order of arrival, and never changes.
+
+    Attributes
+    ----------
+    probe
+        Lists that a search for ten neighbours looks through.
+    """
+
+    def __init__(self, index: Any, *, probe: int, slots: int, mapped: bool = False) -> None:
+        self._index = index
+        # One thread for each query: so no answer depends on the number of threads.
+        index.parallel_mode = 3
+        self.probe = probe
+        self.slots = slots
+        self._mapped = mapped
+
+    @classmethod
+    def build(cls, vectors: NDArray[np.float32], *, kind: str, seed: int) -> InvertedLists:
+        """Learn the centroids on a sample and put every row in its list."""
+        import faiss
+
+        n, d = vectors.shape
+        if kind == "ivf_pq" and n < LEVELS:
+            raise DataError(f"index.kind=ivf_pq: expected at least {LEVELS} rows to learn from; got {n}. Use flat.")
+        lists = max(1, min(round(4 * math.sqrt(n)), n // ROWS_TO_LEARN))
+        coarse = faiss.IndexFlatL2(d)
+        index: Any
+        if kind == "ivf_pq":
+            index = faiss.IndexIVFPQ(coarse, d, lists, d, 8)
+            # One table for each list would take more memory than the codes.
+            index.use_precomputed_table = -1
+            index.pq.cp.seed, index.pq.cp.min_points_per_centroid = seed, 1
+        else:
+            index = faiss.IndexIVFFlat(coarse, d, lists)
+        index.cp.seed, index.cp.niter, index.cp.min_points_per_centroid = seed, ITERATIONS, 1
+        sample = min(n, max(lists * ROWS_TO_LEARN, LEVELS * ROWS_TO_LEARN))
+        chosen = np.sort(np.random.default_rng(seed).choice(n, sample, replace=False))
+        index.train(vectors[chosen])
+        index.add(vectors)
+        return cls(index, probe=1, slots=n)
+
+    @property
+    def probes(self) -> list[int]:
+        """What :attr:`probe` may be, ascending: about √2 from one to the next."""
+        return doubling_steps(1, int(self._index.nlist))
+
+    def search(
+        self, queries: NDArray[np.float32], k: int, *, ids: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return distances and slots of the k nearest found, both of shape (m, k)."""
+        import faiss
+
+        distances = np.empty((len(queries), k), np.float32)
+        slots = np.empty((len(queries), k), np.int64)
+        # The ball that holds k neighbours touches more lists; it was measured for ten and the query's own row.
+        probe = min(math.ceil(self.probe * max(1.0, (k - 1) / 10) ** 0.6), int(self._index.nlist))
+        at_a_time = max(2, min(AT_A_TIME, (faiss.cvar.distance_compute_blas_threshold - 1) // queries.shape[1]))
+        for start in range(0, len(queries), at_a_time):
+            block = queries[start : start + at_a_time]
+            part = slice(start, start + len(block))
+            distances[part], slots[part] = self._look(block, k, probe)
+        short = np.flatnonzero(slots[:, -1] < 0) if k else np.empty(0, np.int64)
+        while short.size and probe < self._index.nlist:
+            probe = min(4 * probe, int(self._index.nlist))
+            distances[short], slots[short] = self._look(queries[short], k, probe)
+            short = short[slots[short, -1] < 0]
+        return distances, slots
+
+    def _look(self, queries: NDArray[np.float32], k: int, probe: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        import faiss
+
+        # A single query would be given its lists by the expanded square, and another answer than among others.
+        several = queries if len(queries) > 1 else np.repeat(queries, 2, axis=0)
+        near, lists = self._index.quantizer.search(several, probe)
+        squares, slots = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        arrays = [faiss.swig_ptr(array) for array in (lists, near, squares, slots)]
+        params = faiss.SearchParametersIVF(nprobe=probe)  # type: ignore[call-arg]
+        # As the library's own search does it. Its Python method for this takes no parameters, only the index's.
+        self._index.search_preassigned_c(len(queries), faiss.swig_ptr(queries), k, *arrays, False, params)
+        return np.sqrt(squares), slots
+
+    def add(self, vectors: NDArray[np.float32]) -> None:
+        """Put further rows in the lists; the centroids stay as they are."""
+        self._own()
+        self._index.add_with_ids(vectors, np.arange(self.slots, self.slots + len(vectors)))
+        self.slots += len(vectors)
+
+    def remove(self, slots: NDArray[np.int64]) -> None:
+        """Take rows out of their lists; their slots stay empty."""
+        self._own()
+        self._index.remove_ids(slots)
+
+    def write(self, folder: Path) -> None:
+        """Write the lists."""
+        import faiss
+
+        faiss.write_index(self._index, str(folder / FILE))
+
+    @classmethod
+    def read(cls, folder: Path, *, memory_map: bool, probe: int, slots: int, **_: Any) -> InvertedLists:
+        """Read or map the lists."""
+        import faiss
+
+        flags = faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE | (faiss.IO_FLAG_MMAP_IFC if memory_map else 0)
+        return cls(faiss.read_index(str(folder / FILE), flags), probe=probe, slots=slots, mapped=memory_map)
+
+    def _own(self) -> None:
+        """Copy what is mapped, before a change."""
+        if self._mapped:
+            self._index, self._mapped = owned(self._index), False
+            self._index.parallel_mode = 3
+
+
+def owned(index: Any) -> Any:
+    """Return a copy of a mapped index in memory of its own."""
+    import faiss
+
+    return faiss.deserialize_index(faiss.serialize_index(index), faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE)
+
+
+def doubling_steps(low: int, high: int) -> list[int]:
+    """Return low … high, about √2 from one to the next.
+
+    Examples
+    --------
+    >>> doubling_steps(1, 20)
+    [1, 2, 3, 4, 6, 8, 12, 16, 20]
+    """
+    steps = sorted({part for power in range(low.bit_length() - 1, 63) for part in (1 << power, 3 << power >> 1)})
+    return [*(step for step in steps if low <= step < high), high]

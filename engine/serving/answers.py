@@ -1,0 +1,158 @@
+"""What the API answers, member by member: the shapes of the OpenAPI document. Tests hold real answers against them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """A refusal (RFC 9457); it may have further members, such as `row` and `variable`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Impossible values"])
+    status: int = Field(examples=[422])
+    detail: str | None = Field(None, description="What was expected, what came, and the next step.")
+
+
+class Assignment(_Answer):
+    """One customer of a batch."""
+
+    customer_id: int | str | None = Field(None, description="As it was given; left out where none was.")
+    segment_id: str = Field(description="Stable id of the nearest segment.", examples=["seg-k3x9qa"])
+    name: str = Field(description="Its name, in the language asked for.")
+    distance: float = Field(ge=0, description="Euclidean distance to its centroid in the scaled space.")
+    margin: float | None = Field(
+        ge=0,
+        le=1,
+        description="1 - distance / distance to the second segment: 0 on the border, 1 on the centroid.",
+    )
+    second_segment_id: str | None = Field(description="The second nearest segment; null where there is one only.")
+    novel: bool = Field(description="Whether the customer is unlike those that the model was fitted on.")
+
+
+class Classification(_Answer):
+    """One customer's segment."""
+
+    segment_id: str = Field(description="Stable id of the nearest segment.", examples=["seg-k3x9qa"])
+    name: str = Field(description="Its name, in the language asked for.")
+    distance: float = Field(ge=0, description="Euclidean distance to its centroid in the scaled space.")
+    margin: float | None = Field(
+        ge=0,
+        le=1,
+        description="1 - distance / distance to the second segment: 0 on the border, 1 on the centroid.",
+    )
+    second_segment_id: str | None = Field(description="The second nearest segment; null where there is one only.")
+    second_name: str | None
+    action: str = Field(description="What to do with customers of this segment.")
+    window_days: int | None = Field(description="Period that the values refer to; null is the whole history.")
+    window: str = Field(description="The same in words.")
+    distance_percentile: float = Field(
+        ge=0, le=1, description="Share of the segment's customers at fit that lie nearer to its centroid."
+    )
+    novel: bool = Field(description="Whether the customer is unlike those that the model was fitted on.")
+    neighbour_agreement: float | None = Field(
+        ge=0,
+        le=1,
+        description="Share of the nearest known customers in the same segment; null unless `neighbours=true`.",
+    )
+
+
+class Driver(_Answer):
+    """A measure that sets a segment apart from all customers."""
+
+    feature: str
+    ratio: float | None = Field(description="Mean of the segment / mean of all customers.")
+    z: float = Field(description="Distance from all customers, in standard deviations.")
+    direction: str = Field(examples=["high"])
+
+
+class SegmentAnswer(_Answer):
+    """A segment of the model that is served; no customer is in it."""
+
+    segment_id: str
+    name: str
+    description: str
+    action: str = Field(description="What to do with customers of this segment.")
+    rank: int = Field(description="1 for the highest mean billing per customer.")
+    customers: int = Field(description="At fit.")
+    share_customers: float = Field(ge=0, le=1)
+    share_monetary: float = Field(description="Of the billing of all customers.")
+    means: dict[str, float] = Field(description="By measure, over the customers with a value.")
+    medians: dict[str, float]
+    drivers: list[Driver] = Field(description="What sets the segment apart, the strongest first.")
+
+
+class SegmentsAnswer(_Answer):
+    """All segments, by rank, and the model that they belong to."""
+
+    digest: str = Field(description="Of the bundle: which model this is.")
+    variables: list[str] = Field(description="What `/v1/classify` takes.")
+    window_days: int | None = Field(description="Period that the variables refer to; null is the whole history.")
+    window: str = Field(description="The same in words.")
+    as_of: str | None = Field(description="Date that the model was fitted at.")
+    segments: list[SegmentAnswer]
+
+
+class Order(_Answer):
+    """One of a customer's orders."""
+
+    order_id: str | None
+    timestamp: str = Field(description="Of its first row, UTC.", examples=["2026-03-01T10:20:00+00:00"])
+    lines: int
+    amount: float | None = Field(description="What was sold; null where the order holds returns only.")
+    returned: float = Field(description="What came back, 0 or more.")
+
+
+class CustomerAnswer(_Answer):
+    """A customer of the base that is served beside the model."""
+
+    customer_id: int | str
+    segment_id: str
+    name: str = Field(description="Of the segment.")
+    distance: float
+    margin: float | None
+    second_segment_id: str | None
+    distance_percentile: float
+    novel: bool
+    values: dict[str, Any] = Field(description="The customer's values, in business units.")
+    orders: list[Order] | None = Field(description="The last ones, newest first; null where no lake is served.")
+
+
+class Lookalike(_Answer):
+    """A customer who resembles the one asked for."""
+
+    customer_id: int | str
+    segment_id: str
+    distance: float = Field(description="Between the two, in the scaled space.")
+    similarity: float = Field(ge=0, le=1, description="The same as a share: 1 is equal.")
+
+
+class LookalikesAnswer(_Answer):
+    """The most similar customers, the nearest first, without the customer itself."""
+
+    customer_id: int | str
+    lookalikes: list[Lookalike]
+
+
+class Health(_Answer):
+    """The process lives."""
+
+    status: str = Field(examples=["ok"])
+
+
+class Ready(_Answer):
+    """Whether requests are served, and by which model."""
+
+    status: str = Field(description="`ready`, or `stopping`.")
+    digest: str = Field(description="Of the bundle that is served.")
+    loaded_at: str
+    customers: int | None = Field(description="At hand beside the model; null where none are served.")
+    problem: str | None = Field(description="Why newer files are not served; null when they are.")

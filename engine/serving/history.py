@@ -1,0 +1,81 @@
+"""What one customer has bought, order by order, from the lake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from engine.lake.buckets import bucket_of
+from engine.schema import RETURN, SALE
+
+LAST_ORDERS = 20
+"""Orders that are listed."""
+
+READ = ("customer_id", "order_id", "timestamp", "amount", "kind")
+
+
+def orders_of(lake: Any, customer_id: int | str) -> pl.DataFrame:
+    """Return a customer's orders, the last first.
+
+    Only the customer's bucket is read.
+
+    Parameters
+    ----------
+    lake
+        An open :class:`engine.lake.table.Lake`, or another source with its ``bucket`` and ``buckets``.
+    customer_id
+        Of the type that the lake has; nobody has the id of another type.
+
+    Returns
+    -------
+    pl.DataFrame
+        ``order_id, timestamp`` (of its first row), ``lines``, ``amount`` (sold; null where the order holds returns
+        only) and ``returned`` (its size, 0 where nothing came back).
+    """
+    number = pl.select(bucket_of(pl.lit(str(customer_id)), lake.buckets)).item()
+    rows = lake.bucket(int(number), READ)
+    asked = pl.Series([customer_id])
+    if rows.schema["customer_id"] != asked.dtype:
+        return _orders(rows.clear())
+    return _orders(rows.filter(pl.col("customer_id") == asked[0]))
+
+
+def by_month(orders: pl.DataFrame) -> pl.DataFrame:
+    """Return how many orders fell in each month and what they came to; months between without any are 0.
+
+    Parameters
+    ----------
+    orders
+        Of :func:`orders_of`, at least one.
+
+    Returns
+    -------
+    pl.DataFrame
+        ``month`` (its first day), ``orders``, ``amount``; ascending, without gaps.
+    """
+    counted = (
+        orders.group_by(pl.col("timestamp").dt.date().dt.truncate("1mo").alias("month"))
+        .agg(pl.len().alias("orders"), pl.col("amount").sum())
+        .sort("month")
+    )
+    first, last = counted["month"].min(), counted["month"].max()
+    months = pl.select(pl.date_range(first, last, "1mo").alias("month"))  # type: ignore[arg-type]
+    return months.join(counted, on="month", how="left", maintain_order="left").with_columns(
+        pl.col("orders").fill_null(0), pl.col("amount").fill_null(0)
+    )
+
+
+def _orders(rows: pl.DataFrame) -> pl.DataFrame:
+    sold, returned = pl.col("kind") == SALE, pl.col("kind") == RETURN
+    amount = pl.col("amount").filter(sold)
+    return (
+        rows.group_by("order_id")
+        .agg(
+            pl.col("timestamp").min(),
+            pl.len().alias("lines"),
+            pl.when(sold.any()).then(amount.sum()).alias("amount"),
+            pl.col("amount").filter(returned).abs().sum().alias("returned"),
+        )
+        .sort("timestamp", "order_id", descending=True, nulls_last=True)
+    )

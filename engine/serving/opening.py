@@ -1,0 +1,79 @@
+"""What a server opens: a bundle, and the customers that belong to it, from a folder or from a file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.serving.state import State
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from engine.customer_base import CustomerBase
+    from engine.segments.model import SegmentModel
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Opens what is served, in this process or in another: it can be sent there.
+
+    Attributes
+    ----------
+    bundle
+        Folder of the model.
+    customers
+        A folder of :class:`engine.customer_base.CustomerBase`, which must be of this bundle; or a file of customers,
+        of which a base is built for each bundle that is served.
+    lake
+        Folder of a lake.
+    read
+        Reads a file of customers.
+    spool
+        Where a base built from a file is laid down, so that workers share one in memory; ``None`` keeps it in this
+        process and writes nothing.
+    """
+
+    bundle: Path
+    customers: Path | None = None
+    lake: Path | None = None
+    read: Callable[[Path, SegmentModel], pl.DataFrame] | None = None
+    spool: Path | None = None
+
+    def __call__(self) -> State:
+        """Open it."""
+        there = () if self.customers is None else (self.customers,)
+        base = None if self.customers is None else self.base
+        return State(self.bundle, base=base, watched=there, lake=self.lake)
+
+    def base(self, model: SegmentModel, digest: str) -> CustomerBase:
+        """Return the customers that belong to a model."""
+        from engine.customer_base import CustomerBase
+
+        assert self.customers is not None
+        if self.read is None or self.customers.is_dir():
+            return CustomerBase.open(self.customers, model)
+        if self.spool is None:
+            return CustomerBase.build(self.read(self.customers, model), model)
+        about = self.customers.stat()
+        folder = self.spool / f"{digest[:16]}-{about.st_mtime_ns:x}-{about.st_size:x}"
+        with _alone(self.spool):
+            if not folder.exists():
+                CustomerBase.build(self.read(self.customers, model), model).save(folder)
+        return CustomerBase.open(folder, model)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, so that one worker builds and the others find it there."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,136 @@
+"""uvicorn's HTTP protocol with an end to patience: for headers, for what follows a refusal, for slow readers.
+
+uvicorn itself waits for ever for the first byte, for the end of the headers, and for a client that does not read its
+answer; each such connection holds memory. The body's own time is watched in ``machine``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import TimerHandle
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from engine.serving.problems import MEDIA_TYPE, Problem
+
+HEADER_SECONDS = 15.0
+"""From the connection, or from the first byte of a later request, to the end of its headers."""
+
+HEADER_BYTES = 64 * 1024
+"""Of the request line and the headers together."""
+
+LINGER_SECONDS = 15.0
+"""How long the rest of a body is still read after its request was refused, so that the client sees the answer."""
+
+READ_SECONDS = 60.0
+"""How long a client may leave an answer standing in full buffers."""
+
+MOST_CONNECTIONS = 2_000
+"""Of one process."""
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    _waiting: TimerHandle | None = None
+    _writing: TimerHandle | None = None
+    _in_head = True
+    _head_bytes = 0
+    _in_body = False
+    _away = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock for the first request, or turn the connection away where there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            self._turn_away(Problem(503, "Busy", f"{MOST_CONNECTIONS:,} connections are open. Try again."))
+            return
+        self._wait(HEADER_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all clocks."""
+        self._stop()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the headers have no end."""
+        if self._away:
+            return
+        super().data_received(data)
+        if not self._in_head or self._away or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEADER_BYTES:
+            self._turn_away(Problem(431, "Headers too large", f"The headers may have {HEADER_BYTES:,} bytes at most."))
+
+    def on_message_begin(self) -> None:
+        """Start the clock for the headers."""
+        super().on_message_begin()
+        self._in_head, self._head_bytes, self._in_body = True, 0, True
+        if self._waiting is None:
+            self._wait(HEADER_SECONDS)
+
+    def on_headers_complete(self) -> None:
+        """Stop it: from here on the application keeps the time."""
+        self._in_head = False
+        self._stop()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that nothing of this request is still to come."""
+        self._in_body = False
+        self._stop()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Give a refused upload a little time to end."""
+        super().on_response_complete()
+        if self._in_body and not self.transport.is_closing():
+            self._wait(LINGER_SECONDS)
+
+    def pause_writing(self) -> None:
+        """Start the clock for a client that does not read."""
+        super().pause_writing()
+        if self._writing is None:
+            self._writing = self.loop.call_later(READ_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop it."""
+        super().resume_writing()
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP in the form of all other refusals."""
+        self._turn_away(Problem(400, "No HTTP request", msg))
+
+    def _wait(self, seconds: float) -> None:
+        self._stop()
+        # Closing would first wait for the buffers of the very client that does not read.
+        self._waiting = self.loop.call_later(seconds, self.transport.abort)
+
+    def _stop(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _turn_away(self, problem: Problem) -> None:
+        self._stop()
+        body: bytes = bytes(problem.response().body)
+        headers: list[tuple[bytes, Any]] = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        lines = [name + b": " + value + b"\r\n" for name, value in headers]
+        self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", body]))
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        # Closed with something unread, a connection is reset and the answer lost: so what still comes is passed over.
+        self._away = True
+        self.transport.write_eof()
+        self._wait(LINGER_SECONDS)

@@ -1,0 +1,225 @@
+"""The model that is served, and how a newer one takes its place.
+
+A new bundle is read beside the old one, checked, tried out, and taken in by one assignment. A request keeps the
+snapshot that it began with, so none ever sees half of two models. What cannot be taken in is told and changes nothing.
+
+A base of customers belongs to one bundle. Where one is served, model and base change together: a bundle whose base is
+not there yet waits for it, and the other way round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.bundle import load_bundle
+from engine.clustering.nearest import two_nearest
+from engine.errors import BundleError, CarteraError
+from engine.lake.table import Lake
+
+if TYPE_CHECKING:
+    from engine.customer_base import CustomerBase
+    from engine.segments.model import SegmentModel
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
+"""Between two looks at the files."""
+
+Signature = tuple[tuple[str, int, int, int], ...]
+BaseOf = Callable[["SegmentModel", str], "CustomerBase"]
+"""From a model and the digest of its bundle to the customers that belong to it."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one request sees.
+
+    Attributes
+    ----------
+    model
+        From the bundle.
+    base
+        Customers at hand; ``None`` where none are served.
+    lake
+        Transactions at hand, at one version.
+    bundle
+        The folder.
+    digest
+        Of the bundle's manifest: which model this is.
+    loaded_at
+        When it was taken in, UTC.
+    """
+
+    model: SegmentModel
+    base: CustomerBase | None
+    lake: Lake | None
+    bundle: Path
+    digest: str
+    loaded_at: datetime
+
+
+class State:
+    """Holds the snapshot that is served.
+
+    Parameters
+    ----------
+    bundle
+        Folder of the model.
+    base
+        Gives the customers that belong to a model; ``None`` serves none.
+    watched
+        Further files and folders whose change means something new, such as that of the customers.
+    lake
+        Folder of a lake, for the customers' history.
+
+    Attributes
+    ----------
+    told
+        Called with each snapshot that is taken in later, and with ``None`` when one is refused.
+
+    Raises
+    ------
+    CarteraError
+        The first bundle cannot be served.
+    """
+
+    def __init__(
+        self,
+        bundle: Path | str,
+        *,
+        base: BaseOf | None = None,
+        watched: tuple[Path, ...] = (),
+        lake: Path | None = None,
+    ) -> None:
+        self._bundle = Path(bundle)
+        self._base = base
+        self._lake = lake
+        self.told: Callable[[Snapshot | None], None] = lambda snapshot: None
+        self._watched = (self._bundle, *watched)
+        self._seen = self._signature()
+        self._problem: str | None = None
+        self._now = self._load()
+
+    @property
+    def now(self) -> Snapshot:
+        """The snapshot that is served; hold on to it for the whole of a request."""
+        return self._now
+
+    @property
+    def problem(self) -> str | None:
+        """Why the newest files are not served; ``None`` when they are."""
+        return self._problem
+
+    def reload(self) -> bool:
+        """Take in what the files hold now; return whether that is served."""
+        seen = self._signature()
+        try:
+            snapshot = self._load()
+        except (CarteraError, OSError) as error:
+            self._refuse(str(error))
+            return False
+        except Exception as error:
+            # A fault of ours in reading it must not end the service of the old one either.
+            log.exception("the new bundle could not be read")
+            self._refuse(f"bundle={self._bundle}: it could not be read ({type(error).__name__}); see the log.")
+            return False
+        finally:
+            self._seen = seen
+        self._now, self._problem = snapshot, None
+        log.info("bundle=%s: now serving %s", self._bundle, snapshot.digest[:12])
+        self.told(snapshot)
+        return True
+
+    def look_again(self) -> None:
+        """Let the next look take in the files even if they seem unchanged."""
+        self._seen = ()
+
+    def poll(self) -> bool | None:
+        """Take in what has changed since the last look; return ``None`` when nothing has."""
+        return None if self._signature() == self._seen else self.reload()
+
+    async def watch(self, seconds: float = WATCH_SECONDS) -> None:
+        """Poll for ever, in a thread, so that requests go on while a model is read."""
+        while True:
+            await asyncio.sleep(seconds)
+            await asyncio.to_thread(self.poll)
+
+    def _refuse(self, reason: str) -> None:
+        self._problem = reason
+        log.warning("%s The model of %s stays.", reason, self._now.loaded_at.isoformat(timespec="seconds"))
+        self.told(None)
+
+    def _load(self) -> Snapshot:
+        digest = _digest(self._bundle)
+        model = load_bundle(self._bundle)
+        if digest is None or _digest(self._bundle) != digest:
+            raise BundleError(f"bundle={self._bundle}: it changed while it was read. Nothing to do: it is read again.")
+        try_out(model, self._bundle)
+        return Snapshot(
+            model=model,
+            base=None if self._base is None else self._base(model, digest),
+            lake=None if self._lake is None else Lake.open(self._lake),
+            bundle=self._bundle,
+            digest=digest,
+            loaded_at=datetime.now(UTC),
+        )
+
+    def _signature(self) -> Signature:
+        entries = []
+        for path in self._watched:
+            entries += [_about(path), *(_about(file) for file in _files(path))]
+        if self._lake is not None:
+            # A commit adds a file here; there may be thousands of them.
+            entries.append(_about(self._lake / "transactions" / "_delta_log"))
+        return tuple(entries)
+
+
+def try_out(model: SegmentModel, bundle: Path) -> None:
+    """Raise :class:`BundleError` unless each centroid belongs to itself and a typical customer to some segment."""
+    with np.errstate(over="ignore"):
+        points = model.centroids.astype(np.float32)
+    near = two_nearest(points, model.centroids)
+    own = np.sqrt(((points.astype(np.float64) - model.centroids) ** 2).sum(axis=1))
+    # Two centroids may share a point of float32; then either will do.
+    rounding = np.finfo(np.float32).eps * (1.0 + np.abs(model.centroids).max())
+    if not np.isfinite(own).all() or (own > near.first_distance + rounding).any():
+        raise BundleError(f"bundle={bundle}: a centroid is not classified as its own segment. Fit it anew.")
+    try:
+        answer = model.classify({}, impute=True)
+    except (ArithmeticError, ValueError, TypeError) as error:
+        raise BundleError(f"bundle={bundle}: it cannot classify a typical customer ({error}). Fit it anew.") from error
+    if not np.isfinite(answer.distance):
+        raise BundleError(f"bundle={bundle}: a typical customer has no distance in it. Fit it anew.")
+
+
+def _digest(bundle: Path) -> str | None:
+    """Return the digest that a bundle's manifest gives itself."""
+    try:
+        found = json.loads((bundle / "manifest.json").read_bytes()).get("digest")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    except OSError:
+        return []
+
+
+def _about(path: Path) -> tuple[str, int, int, int]:
+    try:
+        about = path.stat()
+    except OSError:
+        return path.name, 0, 0, 0
+    return path.name, about.st_mtime_ns, about.st_size, about.st_ino

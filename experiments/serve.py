@@ -1,0 +1,140 @@
+"""``cartera serve``: a bundle over HTTP, until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.app import is_multirun, verb
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from engine.serving.settings import ServeSettings
+    from engine.serving.state import State
+
+ACTIONS = ("serve", "token")
+
+
+def run(config: DictConfig) -> None:
+    """Serve, or make a token."""
+    from engine.errors import SettingError
+    from experiments.settings import ServeConfig, typed
+
+    c = typed(config, ServeConfig)
+    if c.action not in ACTIONS:
+        raise SettingError.from_unknown("action", c.action, ACTIONS)
+    if is_multirun():
+        raise SettingError("serve: it does not end by itself, so -m has nothing to go through. Start it once for each.")
+    if c.action == "token":
+        make_token(c)
+    else:
+        serve(c)
+
+
+def make_token(c: Any) -> None:
+    """Make a token, keep its hash, and print it."""
+    from datetime import date
+
+    from engine.errors import SettingError
+    from engine.serving.tokens import issue
+
+    if c.serve.tokens is None or c.token.name is None:
+        raise SettingError("action=token: give serve.tokens=FILE and token.name=NAME (and token.role=ROLE).")
+    token = issue(Path(c.serve.tokens), c.token.name, c.token.role, today=date.today())
+    print(token)
+    print("It is shown this once; the file holds its hash.", file=sys.stderr)
+
+
+def serve(c: Any) -> None:
+    """Open what is served, tell where, and answer until a signal comes."""
+    import secrets
+    import shutil
+    import tempfile
+    from datetime import date
+
+    from engine.errors import SettingError
+    from engine.serving.opening import Opening
+    from engine.serving.server import Worker, listen, run, share_figures
+    from engine.serving.tokens import TokenRecord, digest, new_token
+    from experiments.score import read_customers
+
+    if c.bundle is None:
+        raise SettingError("bundle: required; give bundle=FOLDER, the folder `bundle` of a segment run.")
+    settings = serve_settings(c)
+    shared = Path(tempfile.mkdtemp(prefix="cartera-serve-")) if settings.workers > 1 else None
+    try:
+        if shared is not None:
+            share_figures(shared / "figures")
+        opening = Opening(
+            bundle=Path(c.bundle),
+            customers=None if c.customers is None else Path(c.customers),
+            lake=None if c.lake is None else Path(c.lake),
+            read=read_customers,
+            spool=shared,
+        )
+        state = opening()
+        token = None if settings.tokens else new_token()
+        records = () if token is None else (TokenRecord("printed", "admin", digest(token), date.today().isoformat()),)
+        with listen(settings) as sock:
+            tell(state, settings, sock.getsockname()[1])
+            if token is not None:
+                print(f"token: {token}", file=sys.stderr, flush=True)
+            worker = Worker(settings=settings, opening=opening, tokens=records, key=secrets.token_bytes(32))
+            ended_by = run(worker, sock, state)
+    finally:
+        if shared is not None:
+            shutil.rmtree(shared, ignore_errors=True)
+    if ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def serve_settings(c: Any) -> ServeSettings:
+    """Return the settings as the engine takes them."""
+    from engine.serving.settings import ServeSettings
+    from experiments.compare import check_run, read_run
+
+    runs = tuple(Path(str(folder)) for folder in c.runs)
+    for folder in runs:
+        check_run(folder, "runs")
+    s = c.serve
+    return ServeSettings(
+        host=s.host,
+        port=s.port,
+        workers=s.workers,
+        tokens=None if s.tokens is None else Path(s.tokens),
+        tls_certificate=None if s.tls_certificate is None else Path(s.tls_certificate),
+        tls_key=None if s.tls_key is None else Path(s.tls_key),
+        behind_proxy=s.behind_proxy,
+        proxies=tuple(s.proxies),
+        hosts=tuple(s.hosts),
+        rate=s.rate,
+        max_body_mib=s.max_body_mib,
+        max_rows=s.max_rows,
+        metrics_public=s.metrics_public,
+        language=c.language,
+        log=s.log,
+        runs=runs,
+        read_run=read_run if runs else None,
+    )
+
+
+def tell(state: State, settings: ServeSettings, port: int) -> None:
+    """Print the address and the figures that matter."""
+    now = state.now
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "http" if settings.tls_certificate is None else "https"
+    customers = "none" if now.base is None else f"{now.base.n:,}"
+    print(f"address      {scheme}://{host}:{port}")
+    print(f"segments     {now.model.k} on {', '.join(now.model.spec.names)}")
+    print(f"customers    {customers}")
+    print(f"model        {now.digest[:12]}")
+    print(f"workers      {settings.workers}", flush=True)
+
+
+main = verb("serve")(run)
+
+if __name__ == "__main__":
+    main()
