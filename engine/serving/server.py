@@ -220,7 +220,16 @@ def _work(worker: Worker, sock: socket.socket, levels: dict[str, int]) -> None:
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     for name, level in levels.items():
         logging.getLogger(name or None).setLevel(level)
+    threading.Thread(target=_end_with_first, daemon=True).start()
     _serve(worker, sock, worker.opening())
+
+
+def _end_with_first() -> None:
+    """End this worker when the first process is gone, even if it was killed and could tell nobody."""
+    first = multiprocessing.parent_process()
+    if first is not None:
+        first.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _levels() -> dict[str, int]:

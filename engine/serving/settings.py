@@ -43,7 +43,7 @@ class ServeSettings:
     max_body_mib, max_rows
         Of one batch.
     metrics_public
-        Whether ``/metrics`` needs no token; on loopback only.
+        Whether ``/metrics`` needs no token; only where nobody but this machine reaches the server.
     language
         Of whoever asks for none: ``en`` or ``es``.
     log
@@ -141,6 +141,11 @@ Make a file with cartera serve action=token serve.tokens=FILE token.name=NAME to
                 raise SourceNotFoundError(f"serve.{key}={path}: no such file.{hint}")
 
     def _check_reach(self) -> None:
+        if self.metrics_public and (self.behind_proxy or not self.loopback):
+            raise SettingError(
+                "serve.metrics_public: only where nobody but this machine reaches the server. Give the collector a "
+                "token of the role admin."
+            )
         if self.loopback:
             return
         if self.tokens is None:
@@ -153,8 +158,6 @@ Make a file with cartera serve action=token serve.tokens=FILE token.name=NAME to
                 f"serve.host={self.host}: beyond this machine tokens must not travel in the clear. Give "
                 "serve.tls_certificate and serve.tls_key, or serve.behind_proxy=true where a proxy in front speaks TLS."
             )
-        if self.metrics_public:
-            raise SettingError("serve.metrics_public: on loopback only. Give the collector a token of the role admin.")
         if not self.hosts and self.host in ("0.0.0.0", "::"):
             raise SettingError(
                 f"serve.host={self.host}: say by which names it is reached, serve.hosts=[segments.example.com]."

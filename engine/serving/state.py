@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from engine.bundle import load_bundle
 from engine.clustering.nearest import two_nearest
@@ -127,7 +128,7 @@ class State:
         except (CarteraError, OSError) as error:
             self._refuse(str(error))
             return False
-        except Exception as error:
+        except (Exception, pl.exceptions.PanicException) as error:
             # A fault of ours in reading it must not end the service of the old one either.
             log.exception("the new bundle could not be read")
             self._refuse(f"bundle={self._bundle}: it could not be read ({type(error).__name__}); see the log.")

@@ -17,6 +17,7 @@ from experiments.settings import (
     LookalikeConfig,
     ScoreConfig,
     SegmentConfig,
+    ServeConfig,
     SweepConfig,
     typed,
 )
@@ -30,6 +31,7 @@ KINDS = {
     "compare": CompareConfig,
     "lookalike": LookalikeConfig,
     "score": ScoreConfig,
+    "serve": ServeConfig,
     "bench": BenchConfig,
     "doctor": DoctorConfig,
 }

@@ -45,6 +45,12 @@ def test_every_route_for_machines_is_described(world: World, document: dict[str,
     assert len(served) == 10
 
 
+def test_the_guide_names_every_route(document: dict[str, Any]) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8")
+    for path in document["paths"]:
+        assert path in guide or f"…/{path.rpartition('/')[2]}" in guide, path
+
+
 def test_the_body_is_that_of_the_model(world: World, document: dict[str, Any]) -> None:
     schema = document["components"]["schemas"]["Customer"]
     assert list(schema["properties"]) == list(FEATURES) == schema["required"]

@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from engine.errors import CarteraError
 from engine.serving.settings import ServeSettings
+from experiments.app import config_dir
+from experiments.serve import serve_settings
+from experiments.settings import ServeConfig, typed
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
@@ -24,6 +28,7 @@ def test_loopback_needs_nothing(host: str) -> None:
         ({"host": "192.168.1.5", "tokens": True}, "tls_certificate"),
         ({"host": "::", "tokens": True, "behind_proxy": True}, "serve.hosts"),
         ({"host": "10.0.0.1", "tokens": True, "behind_proxy": True, "metrics_public": True}, "metrics_public"),
+        ({"behind_proxy": True, "metrics_public": True}, "metrics_public"),
         ({"tls_key": True}, "both, or neither"),
         ({"tokens": Path("none")}, "no such file"),
         ({"port": 70_000}, "serve.port"),
@@ -55,3 +60,8 @@ def test_beyond_this_machine_behind_a_proxy_or_with_tls(tmp_path: Path) -> None:
     assert proxied.host_names == {"0.0.0.0", "segments.example"}
     assert proxied.secure
     assert ServeSettings(host="10.0.0.1", tokens=file, tls_certificate=file, tls_key=file).secure
+
+
+def test_the_configuration_s_defaults_are_the_engine_s() -> None:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        assert serve_settings(typed(compose("serve"), ServeConfig)) == ServeSettings()
