@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from importlib import import_module
 
@@ -69,6 +70,15 @@ def quoted(override: str) -> str:
 
 def main() -> None:
     """Run ``cartera`` with the arguments of the process."""
+    try:
+        _main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`), and nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _main() -> None:
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())

@@ -131,6 +131,13 @@ class FeatureColumn:
     center: float
     spread: float
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What a value may lie between, in business units: the feature's own limits, at least 0 under a logarithm."""
+        feature = FEATURES.get(self.name)
+        low, high = (-math.inf, math.inf) if feature is None else (feature.minimum, feature.maximum)
+        return (max(low, 0.0) if self.transform == "log" else low), high
+
     def forward(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return business values as scaled coordinates."""
         shaped = np.log1p(values) if self.transform == "log" else values

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.errors import DataError
-from engine.features.store import FEATURES
 
 if TYPE_CHECKING:
     from engine.features.matrix import FeatureColumn
@@ -89,14 +88,10 @@ class OneCustomer:
 
 def _prepared(column: FeatureColumn) -> tuple[str, bool, float, float, float, float, float, float]:
     """Return name, whether its logarithm is taken, lowest, highest, fill, center, spread, root of the weight."""
-    low, high = (
-        (FEATURES[column.name].minimum, FEATURES[column.name].maximum)
-        if column.name in FEATURES
-        else (-math.inf, math.inf)
-    )
-    log = column.transform == "log"
+    low, high = column.limits
     # Infinity is beyond every limit, and within them is nothing that is no number.
-    ends = max(low, 0.0 if log else -LARGEST), min(high, LARGEST)
+    ends = max(low, -LARGEST), min(high, LARGEST)
+    log = column.transform == "log"
     return column.name, log, *ends, column.fill, column.center, column.spread, math.sqrt(column.weight)
 
 

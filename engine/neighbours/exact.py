@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-QUERIES = 16
-"""Rows sought at a time: few, so that FAISS takes differences. Of many it expands the square, and loses the digits of
-neighbours that are near beside their distance from the origin."""
+from engine.neighbours.kinds import alone, queries_at_once
 
 SPARE = 8
 """So many more than asked are looked at in float64."""
@@ -47,8 +45,9 @@ def exact_neighbours(
     rows = np.empty((len(queries), k), np.int64)
     # Each difference, square and sum is right to half a unit in the last place; nothing cancels.
     certain, smallest = 1 - (d + 6) * 2.0**-23, d * float(np.finfo(np.float32).tiny)
-    for start in range(0, len(queries), QUERIES):
-        block = queries[start : start + QUERIES]
+    at_once = queries_at_once(d)
+    for start in range(0, len(queries), at_once):
+        block = queries[start : start + at_once]
         squares, near = _candidates(block, vectors, min(k + SPARE, n))
         own = distances_to(block, vectors[near])
         order = np.lexsort((near if ids is None else ids[near], own), axis=-1)[:, :k]
@@ -58,7 +57,7 @@ def exact_neighbours(
             limit = np.sqrt(np.maximum(squares[:, -1].astype(np.float64) * certain - smallest, 0.0))
             for row in np.flatnonzero(own[:, -1] >= limit):
                 own[row], chosen[row] = _scan(block[row], vectors, k, float(own[row, -1]), ids)
-        distances[start : start + QUERIES], rows[start : start + QUERIES] = own, chosen
+        distances[start : start + at_once], rows[start : start + at_once] = own, chosen
     return distances, rows
 
 
@@ -77,9 +76,9 @@ def _candidates(
 
     if not k:
         return np.empty((len(block), 0), np.float32), np.empty((len(block), 0), np.int64)
-    # A single query would be sought by the expanded square.
-    squares, near = faiss.knn(block if len(block) > 1 else np.repeat(block, 2, axis=0), vectors, k)
-    return squares[: len(block)], near[: len(block)]
+    with alone(block):
+        squares, near = faiss.knn(block, vectors, k)
+    return squares, near
 
 
 def _scan(

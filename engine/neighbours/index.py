@@ -221,7 +221,6 @@ class NeighbourIndex:
         asked = min(k + (left_out is not None), self.n)
         if not m or not asked:
             return found
-        # Waking further threads takes longer than one answer.
         with faiss_threads(1 if m == 1 else threads):
             distances, slots = self._rows.search(queries, asked, ids=self._ids)
         ids = slots if self._ids is None else np.where(slots >= 0, self._ids[slots], -1)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError
+from engine.neighbours.kinds import alone, queries_at_once
 
 FILE = "index.faiss"
 
@@ -25,9 +26,6 @@ ROWS_TO_LEARN = 50
 
 ITERATIONS = 10
 """Lists need to be of like length, not a minimum of the inertia."""
-
-AT_A_TIME = 4096
-"""Queries handed to FAISS at once."""
 
 
 class InvertedLists:
@@ -81,15 +79,13 @@ class InvertedLists:
         self, queries: NDArray[np.float32], k: int, *, ids: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return distances and slots of the k nearest found, both of shape (m, k)."""
-        import faiss
-
         distances = np.empty((len(queries), k), np.float32)
         slots = np.empty((len(queries), k), np.int64)
         # The ball that holds k neighbours touches more lists; it was measured for ten and the query's own row.
         probe = min(math.ceil(self.probe * max(1.0, (k - 1) / 10) ** 0.6), int(self._index.nlist))
-        at_a_time = max(2, min(AT_A_TIME, (faiss.cvar.distance_compute_blas_threshold - 1) // queries.shape[1]))
-        for start in range(0, len(queries), at_a_time):
-            block = queries[start : start + at_a_time]
+        at_once = queries_at_once(queries.shape[1])
+        for start in range(0, len(queries), at_once):
+            block = queries[start : start + at_once]
             part = slice(start, start + len(block))
             distances[part], slots[part] = self._look(block, k, probe)
         short = np.flatnonzero(slots[:, -1] < 0) if k else np.empty(0, np.int64)
@@ -102,9 +98,8 @@ class InvertedLists:
     def _look(self, queries: NDArray[np.float32], k: int, probe: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         import faiss
 
-        # A single query would be given its lists by the expanded square, and another answer than among others.
-        several = queries if len(queries) > 1 else np.repeat(queries, 2, axis=0)
-        near, lists = self._index.quantizer.search(several, probe)
+        with alone(queries):
+            near, lists = self._index.quantizer.search(queries, probe)
         squares, slots = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
         arrays = [faiss.swig_ptr(array) for array in (lists, near, squares, slots)]
         params = faiss.SearchParametersIVF(nprobe=probe)  # type: ignore[call-arg]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.compute import available_cores
 from engine.errors import SettingError
@@ -85,6 +88,22 @@ def mib(kind: str, n: int, d: int) -> float:
         "ivf_pq": d + 8,
     }[kind]
     return n * per_row / 2**20
+
+
+def queries_at_once(d: int) -> int:
+    """Return how many queries of d columns FAISS may be given at once.
+
+    More of them it would answer by the expanded square of the differences, in which neighbours that are near beside
+    their distance from the origin lose their digits.
+    """
+    import faiss
+
+    return max(1, min(1024, (faiss.cvar.distance_compute_blas_threshold - 1) // d))
+
+
+def alone(queries: NDArray[np.float32]) -> AbstractContextManager[None]:
+    """Let a single query be answered by one thread; shared out among several, it would be by the expanded square."""
+    return faiss_threads(1) if len(queries) == 1 else nullcontext()
 
 
 @contextmanager

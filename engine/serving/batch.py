@@ -16,7 +16,6 @@ import numpy as np
 import polars as pl
 
 from engine.errors import DataError, SettingError
-from engine.features.store import FEATURES
 from engine.lake.frame import FrameSource
 from engine.lake.recipe import CANONICAL, Recipe
 from engine.serving import rows
@@ -235,13 +234,6 @@ def from_transactions(
         raise Problem(422, "Unusable transactions", str(error)) from None
 
 
-def limits(column: FeatureColumn) -> tuple[float, float]:
-    """Return what a variable's values lie between, in business units."""
-    feature = FEATURES.get(column.name)
-    low, high = (-math.inf, math.inf) if feature is None else (feature.minimum, feature.maximum)
-    return (max(low, 0.0) if column.transform == "log" else low), high
-
-
 def _ids(given: pl.Series) -> pl.Series:
     if isinstance(given.dtype, pl.Categorical | pl.Enum):
         return given.cast(pl.String)
@@ -263,7 +255,7 @@ def _floats(given: pl.Series, name: str) -> pl.Series:
 
 def _first_bad(given: pl.Series, values: pl.Series, column: FeatureColumn, *, impute: bool) -> int:
     """Return the first row whose value the model cannot take, or the number of rows."""
-    low, high = limits(column)
+    low, high = column.limits
     known = values.to_numpy()
     with np.errstate(over="ignore", invalid="ignore"):
         bad = (known < low) | (known > high) | np.isinf(known)

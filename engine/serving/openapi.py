@@ -17,7 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from engine import __version__
 from engine.features.store import FEATURES
 from engine.serving import answers
-from engine.serving.batch import BATCH_OPTIONS, TRANSACTION_OPTIONS, limits
+from engine.serving.batch import BATCH_OPTIONS, TRANSACTION_OPTIONS
 from engine.serving.classify import OPTIONS
 from engine.serving.reading import problems
 from engine.serving.rows import MEDIA_TYPES
@@ -165,7 +165,7 @@ def _classifying() -> APIRouter:
 
 
 def _variable(column: FeatureColumn) -> dict[str, Any]:
-    low, high = limits(column)
+    low, high = column.limits
     schema: dict[str, Any] = {"type": "number", "examples": [typical(column)]}
     if low > -math.inf:
         schema["minimum"] = low

@@ -140,15 +140,18 @@ def test_codes_of_a_byte_propose_and_coordinates_decide() -> None:
     assert np.mean(same) > 0.95
 
 
-def test_a_far_segment_is_looked_through_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_far_or_small_segment_is_looked_through_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.customer_base.WIDE", 8)
-    base = CustomerBase.build(make_customers(0), make_model())
+    base = CustomerBase.build(make_customers(0, 1_200), make_model(k=5))
     clusters = np.array([base.customer(row)["cluster"] for row in range(base.n)])
     matrix = base.coordinates(np.arange(base.n))
-    for who in range(0, 300, 30):
-        for cluster in range(3):
-            others = np.flatnonzero((np.arange(300) != who) & (clusters == cluster))
-            for k in (4, 250):
+    # More are asked for than the smallest segment has, by some who belong to it.
+    smallest = int(np.bincount(clusters).min())
+    assert 4 * (smallest + 9) < base.n
+    for who in [*range(0, 1_200, 150), *np.flatnonzero(clusters == np.bincount(clusters).argmin())[:3]]:
+        for cluster in range(5):
+            others = np.flatnonzero((np.arange(1_200) != who) & (clusters == cluster))
+            for k in (4, smallest + 9):
                 rows, _ = nearest(matrix[who : who + 1], matrix[others], others, k)
                 expected = [base.customer(row)["customer_id"] for row in rows[0]]
                 assert base.similar(who, k, segment=cluster)["customer_id"].to_list() == expected

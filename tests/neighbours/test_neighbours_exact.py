@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from engine.neighbours import NeighbourIndex
+from engine.neighbours.kinds import queries_at_once
 from tests.reference.neighbours_twin import nearest
+
+# Tests run side by side: threads that wait for each other would only take turns.
+build = partial(NeighbourIndex.build, threads=1)
 
 
 def make_rows(seed: int, n: int, d: int, *, step: float = 0.0, away: float = 0.0) -> np.ndarray:
@@ -20,7 +26,7 @@ def make_rows(seed: int, n: int, d: int, *, step: float = 0.0, away: float = 0.0
 def test_flat_finds_what_looking_at_every_pair_finds(seed: int, d: int, step: float, away: float) -> None:
     rows = make_rows(seed, 400, d, step=step, away=away)
     ids = np.random.default_rng(seed).permutation(4_000)[:400]
-    index = NeighbourIndex.build(rows, ids, kind="flat")
+    index = build(rows, ids, kind="flat")
     queries = np.concatenate([rows[:9], make_rows(seed + 99, 10, d, step=step, away=away)])
     for k in (1, 10):
         expected, distances = nearest(queries, rows, ids, k)
@@ -31,9 +37,8 @@ def test_flat_finds_what_looking_at_every_pair_finds(seed: int, d: int, step: fl
 
 @pytest.mark.parametrize("kind", ["flat", "ivf", "ivf_pq", "hnsw"])
 def test_one_query_gets_the_answer_it_gets_among_others_on_any_number_of_threads(kind: str) -> None:
-    # Away from the origin, where an expanded square would give a single query other lists than one among many.
     rows = make_rows(0, 6_000, 3, away=300)
-    index = NeighbourIndex.build(rows, kind=kind, recall=0.8, seed=3)
+    index = build(rows, kind=kind, recall=0.8, seed=3)
     together = index.search(rows[:300], 5)
     for threads in (1, 2, 3):
         again = index.search(rows[:300], 5, threads=threads)
@@ -47,7 +52,7 @@ def test_one_query_gets_the_answer_it_gets_among_others_on_any_number_of_threads
 def test_where_all_are_on_one_point_the_lowest_ids_answer() -> None:
     rows = np.ones((300, 3), np.float32)
     ids = np.arange(300)[::-1].copy()
-    found = NeighbourIndex.build(rows, ids, kind="flat").search(rows[:2], 4, exclude=[1, 299])
+    found = build(rows, ids, kind="flat").search(rows[:2], 4, exclude=[1, 299])
     assert found.ids.tolist() == [[0, 2, 3, 4], [0, 1, 2, 3]]
     assert not found.distances.any()
 
@@ -55,7 +60,7 @@ def test_where_all_are_on_one_point_the_lowest_ids_answer() -> None:
 @pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw", "ivf_pq"])
 def test_where_there_are_fewer_the_rest_is_minus_one_at_infinity(kind: str) -> None:
     rows = make_rows(1, 300, 2)
-    index = NeighbourIndex.build(rows, kind=kind)
+    index = build(rows, kind=kind)
     index.remove(np.arange(3, 300))
     found = index.search(rows[:2], 5, exclude=[0, -1])
     assert found.ids[:, 3:].tolist() == [[-1, -1], [-1, -1]]
@@ -74,29 +79,36 @@ def test_the_rows_that_are_given_stay_as_they_are() -> None:
     rows = make_rows(2, 200, 3)
     rows.setflags(write=False)
     before = rows.copy()
-    index = NeighbourIndex.build(rows, kind="hnsw")
+    index = build(rows, kind="hnsw")
     index.remove([5])
     index.search(rows, 3)
     assert (rows == before).all()
 
 
-@pytest.mark.parametrize(("d", "away"), [(3, 300), (8, 400)])
-def test_one_query_or_many_far_from_the_origin_lose_no_digits(d: int, away: float) -> None:
-    # One, or so many at once, would be sought by the expanded square, in which little is left of these distances.
-    rows = make_rows(3, 2_000, d, away=away)
+def test_many_queries_far_from_the_origin_lose_no_digits() -> None:
+    # So many at once would be sought by the expanded square, in which little is left of these distances.
+    rows = make_rows(3, 2_000, 8, away=400)
     expected, distances = nearest(rows[:10], rows, np.arange(2_000), 60)
-    index = NeighbourIndex.build(rows, kind="flat")
-    assert [index.search(rows[row : row + 1], 60).ids[0].tolist() for row in range(10)] == expected
-    if d == 8:
-        found = index.search(np.tile(rows[:10], (1_700, 1)), 60)
-        assert (found.ids.reshape(1_700, 10, 60) == expected).all()
-        assert (found.distances.reshape(1_700, 10, 60) == distances).all()
+    found = build(rows, kind="flat").search(np.tile(rows[:10], (1_700, 1)), 60, threads=1)
+    assert (found.ids.reshape(1_700, 10, 60) == expected).all()
+    assert (found.distances.reshape(1_700, 10, 60) == distances).all()
+
+
+def test_one_query_far_from_the_origin_loses_no_digits() -> None:
+    # A single one too, among so many rows, by several threads: alone, or as the one that is left.
+    rows = make_rows(3, 20_000, 3, away=200)
+    expected, _ = nearest(rows[:6], rows, np.arange(20_000), 60)
+    index = build(rows, kind="flat")
+    at_once = queries_at_once(3)
+    for row in range(6):
+        assert index.search(rows[row : row + 1], 60, threads=2).ids[0].tolist() == expected[row]
+        assert index.search(rows[[*range(100, 100 + at_once), row]], 60, threads=2).ids[-1].tolist() == expected[row]
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
 def test_a_handful_of_rows_can_be_indexed_too(kind: str) -> None:
     for n in (1, 2, 5):
         rows = make_rows(n, n, 3)
-        index = NeighbourIndex.build(rows, kind=kind)
+        index = build(rows, kind=kind)
         expected, _ = nearest(rows, rows, np.arange(n), n)
         assert index.search(rows, n + 1).ids.tolist() == [[*ids, -1] for ids in expected]

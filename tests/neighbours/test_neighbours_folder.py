@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 from engine.errors import BundleError, OutputExistsError, SourceNotFoundError
 from engine.neighbours import NeighbourIndex, folder
 from engine.neighbours.folder import fingerprint
+
+# Tests run side by side: threads that wait for each other would only take turns.
+build = partial(NeighbourIndex.build, threads=1)
 
 KINDS = ["flat", "ivf", "hnsw", "ivf_pq"]
 
@@ -22,7 +26,7 @@ def make_rows(seed: int, n: int = 1_200, d: int = 4) -> np.ndarray:
 def test_what_is_loaded_answers_as_what_was_saved(kind: str, memory_map: bool, tmp_path) -> None:
     rows = make_rows(0)
     for ids in (None, np.arange(1_200) + 5):
-        index = NeighbourIndex.build(rows, ids, kind=kind)
+        index = build(rows, ids, kind=kind)
         again = NeighbourIndex.load(index.save(tmp_path / "index"), memory_map=memory_map)
         assert (again.kind, again.n, again.d, again.recall) == (kind, 1_200, 4, index.recall)
         assert again.reason == index.reason
@@ -41,7 +45,7 @@ def test_what_is_loaded_answers_as_what_was_saved(kind: str, memory_map: bool, t
 @pytest.mark.parametrize("mapped", [True, False])
 def test_a_removed_row_is_not_on_the_disk(kind: str, mapped: bool, tmp_path) -> None:
     rows = make_rows(1)
-    index = NeighbourIndex.build(rows, kind=kind)
+    index = build(rows, kind=kind)
     index.save(tmp_path / "index")
     marks = [rows[row].tobytes() for row in (3, 700, 1_199)]
 
@@ -66,7 +70,7 @@ def test_a_removed_row_is_not_on_the_disk(kind: str, mapped: bool, tmp_path) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_that_is_cut_changed_or_gone_is_named(kind: str, tmp_path) -> None:
-    index = NeighbourIndex.build(make_rows(2), np.arange(1_200) + 1, kind=kind).save(tmp_path / "index")
+    index = build(make_rows(2), np.arange(1_200) + 1, kind=kind).save(tmp_path / "index")
     for file in sorted(index.iterdir()):
         content = file.read_bytes()
         for spoilt in (
@@ -86,7 +90,7 @@ def test_a_file_that_is_cut_changed_or_gone_is_named(kind: str, tmp_path) -> Non
 
 
 def test_files_that_agree_with_a_manifest_but_hold_no_index_are_refused(tmp_path) -> None:
-    index = NeighbourIndex.build(make_rows(2), kind="ivf").save(tmp_path / "index")
+    index = build(make_rows(2), kind="ivf").save(tmp_path / "index")
     (index / "index.faiss").write_bytes(b"not an index")
     manifest = json.loads((index / "manifest.json").read_text())
     folder.write_manifest(index, format="cartera-neighbours", version=1, body=manifest["body"])
@@ -95,7 +99,7 @@ def test_files_that_agree_with_a_manifest_but_hold_no_index_are_refused(tmp_path
 
 
 def test_another_version_and_another_format_say_so(tmp_path) -> None:
-    index = NeighbourIndex.build(make_rows(2)).save(tmp_path / "index")
+    index = build(make_rows(2)).save(tmp_path / "index")
     manifest = json.loads((index / "manifest.json").read_text())
     (index / "manifest.json").write_text(json.dumps({**manifest, "version": 9}))
     with pytest.raises(BundleError, match=r"of version 9, but this release reads version 1\. Build the index anew"):
@@ -108,7 +112,7 @@ def test_another_version_and_another_format_say_so(tmp_path) -> None:
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path) -> None:
-    index = NeighbourIndex.build(make_rows(3))
+    index = build(make_rows(3))
     (tmp_path / "empty").mkdir()
     assert index.save(tmp_path / "empty").joinpath("vectors.npy").is_file()
     (tmp_path / "other").mkdir()
@@ -120,7 +124,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path) -> None:
 
 
 def test_nothing_is_left_of_a_folder_that_could_not_be_written(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = NeighbourIndex.build(make_rows(3))
+    index = build(make_rows(3))
     index.save(tmp_path / "index")
 
     def full(*_: object, **__: object) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from engine.errors import DataError, SettingError
 from engine.neighbours import NeighbourIndex
 from engine.neighbours.kinds import choose_kind, faiss_threads
 from tests.reference.neighbours_twin import nearest
+
+# Tests run side by side: threads that wait for each other would only take turns.
+build = partial(NeighbourIndex.build, threads=1)
 
 APPROXIMATE = ["ivf", "hnsw", "ivf_pq"]
 
@@ -31,7 +35,7 @@ def share_found(index: NeighbourIndex, rows: np.ndarray, queries: np.ndarray, k:
 @pytest.mark.parametrize(("kind", "seed"), [("ivf", 0), ("ivf", 1), ("ivf", 2), ("hnsw", 0), ("ivf_pq", 0)])
 def test_the_recall_that_is_stored_is_found_again_with_other_queries(kind: str, seed: int) -> None:
     rows = make_groups(seed, 6_000, 4)
-    index = NeighbourIndex.build(rows, kind=kind, recall=0.95, seed=seed)
+    index = build(rows, kind=kind, recall=0.95, seed=seed)
     queries = make_groups(seed, 6_400, 4)[6_000:]
     assert index.recall is not None
     assert (index.recall.at, index.recall.queries) == (10, 1_000)
@@ -46,7 +50,7 @@ def test_the_recall_that_is_stored_is_found_again_with_other_queries(kind: str, 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 def test_more_recall_is_had_by_looking_farther(kind: str) -> None:
     rows = make_groups(5, 6_000, 16, groups=1)
-    less, more = (NeighbourIndex.build(rows, kind=kind, recall=asked) for asked in (0.6, 0.999))
+    less, more = (build(rows, kind=kind, recall=asked) for asked in (0.6, 0.999))
     assert less.recall is not None
     assert more.recall is not None
     assert more.recall.measured >= 0.999 > less.recall.measured
@@ -57,7 +61,7 @@ def test_what_cannot_be_had_is_said(caplog: pytest.LogCaptureFixture) -> None:
     rows = (np.random.default_rng(0).normal(size=(3_000, 2)) * 1e-5).astype(np.float32)
     rows[:20] *= 1e7
     with caplog.at_level(logging.WARNING):
-        index = NeighbourIndex.build(rows, kind="ivf_pq", recall=1.0)
+        index = build(rows, kind="ivf_pq", recall=1.0)
     assert index.recall is not None
     assert index.recall.measured < 1.0
     assert "less than the 1.000 asked for" in caplog.text
@@ -66,7 +70,7 @@ def test_what_cannot_be_had_is_said(caplog: pytest.LogCaptureFixture) -> None:
 def test_rows_that_are_equally_far_count_as_right() -> None:
     # Two hundred rows on each of twenty points: any ten of them are the nearest ten.
     rows = np.repeat(np.random.default_rng(3).normal(size=(20, 3)), 200, axis=0).astype(np.float32)
-    index = NeighbourIndex.build(rows, kind="ivf")
+    index = build(rows, kind="ivf")
     assert index.recall is not None
     assert index.recall.measured == 1.0
 
@@ -76,7 +80,7 @@ def test_rows_that_are_equally_far_count_as_right() -> None:
 def test_what_is_removed_is_not_found_and_what_is_added_is(kind: str, seed: int) -> None:
     rows = make_groups(seed, 1_500, 3)
     ids = np.arange(1_500) * 7 + 1
-    index = NeighbourIndex.build(rows, ids, kind=kind, recall=0.999)
+    index = build(rows, ids, kind=kind, recall=0.999)
     # Every tenth leaves the graph standing; every third has it built anew.
     for every in (10, 3):
         gone = ids[::every]
@@ -97,7 +101,7 @@ def test_what_is_removed_is_not_found_and_what_is_added_is(kind: str, seed: int)
 @pytest.mark.parametrize("kind", ["flat", *APPROXIMATE])
 def test_an_id_that_is_added_again_is_replaced(kind: str) -> None:
     rows = make_groups(2, 600, 3)
-    index = NeighbourIndex.build(rows, kind=kind)
+    index = build(rows, kind=kind)
     far = np.full((1, 3), 40.0, np.float32)
     index.add(far, [17])
     assert index.n == 600
@@ -106,7 +110,7 @@ def test_an_id_that_is_added_again_is_replaced(kind: str) -> None:
 
 
 def test_rows_can_be_given_other_ids() -> None:
-    index = NeighbourIndex.build(np.arange(5, dtype=np.float32)[:, None])
+    index = build(np.arange(5, dtype=np.float32)[:, None])
     index.remove([1])
     index.renumber([0, -1, 1, 2, 3])
     assert index.search([[2.0]], 4).ids.tolist() == [[1, 2, 0, 3]]
@@ -118,7 +122,7 @@ def test_rows_can_be_given_other_ids() -> None:
 def test_the_same_seed_gives_the_same_bytes_on_any_number_of_threads(kind: str, tmp_path) -> None:
     rows = make_groups(1, 4_000, 5)
     for threads in (1, 2):
-        NeighbourIndex.build(rows, kind=kind, seed=4, threads=threads).save(tmp_path / str(threads))
+        build(rows, kind=kind, seed=4, threads=threads).save(tmp_path / str(threads))
     for file in (tmp_path / "1").iterdir():
         # The manifest says how long a query took.
         if file.name != "manifest.json":
@@ -143,8 +147,8 @@ def test_auto_goes_by_rows_and_memory() -> None:
 
 
 def test_the_repr_says_what_and_why() -> None:
-    assert repr(NeighbourIndex.build(np.eye(4))) == "<NeighbourIndex: flat over 4 × 4 (4 rows: every one is looked at)>"
-    assert "(asked for); recall@10 " in repr(NeighbourIndex.build(make_groups(0, 2_000, 2), kind="ivf"))
+    assert repr(build(np.eye(4))) == "<NeighbourIndex: flat over 4 × 4 (4 rows: every one is looked at)>"
+    assert "(asked for); recall@10 " in repr(build(make_groups(0, 2_000, 2), kind="ivf"))
 
 
 def test_threads_are_set_for_the_block_and_the_caller_only() -> None:
@@ -171,16 +175,16 @@ BAD_ROWS = {
 @pytest.mark.parametrize("rows", BAD_ROWS.values(), ids=BAD_ROWS.keys())
 def test_values_that_are_no_finite_numbers_are_refused(rows: list[list[float]]) -> None:
     with pytest.raises(DataError, match="1 of 2 rows hold a value that is missing, infinite or beyond"):
-        NeighbourIndex.build(np.array(rows))
+        build(np.array(rows))
     with pytest.raises(DataError, match="1 of 2 rows"):
-        NeighbourIndex.build(np.eye(2)).search(np.array(rows), 1)
+        build(np.eye(2)).search(np.array(rows), 1)
 
 
 def test_bad_input_is_refused_with_what_was_expected() -> None:
     rows = make_groups(0, 50, 3)
-    index = NeighbourIndex.build(rows)
+    index = build(rows)
     with pytest.raises(DataError, match=r"expected a matrix with rows and columns; got shape \(0, 3\)"):
-        NeighbourIndex.build(np.empty((0, 3)))
+        build(np.empty((0, 3)))
     with pytest.raises(DataError, match=r"shape \(rows, 3\); got float32 of shape \(50, 2\)"):
         index.search(rows[:, :2], 1)
     with pytest.raises(DataError, match=r"shape \(rows, 3\)"):
@@ -188,22 +192,22 @@ def test_bad_input_is_refused_with_what_was_expected() -> None:
     with pytest.raises(DataError, match="<U1"):
         index.search(np.array([["a", "b", "c"]]), 1)
     with pytest.raises(DataError, match="1 of 50 ids repeat"):
-        NeighbourIndex.build(rows, np.maximum(np.arange(50), 1))
+        build(rows, np.maximum(np.arange(50), 1))
     with pytest.raises(DataError, match="expected 50 whole numbers"):
-        NeighbourIndex.build(rows, np.arange(49))
+        build(rows, np.arange(49))
     with pytest.raises(DataError, match="at least 0; got -1"):
-        NeighbourIndex.build(rows, np.arange(50) - 1)
+        build(rows, np.arange(50) - 1)
     with pytest.raises(DataError, match="ids to remove"):
         index.remove(["a"])
     with pytest.raises(DataError, match="one id to exclude for each of 2"):
         index.search(rows[:2], 1, exclude=[1])
     with pytest.raises(DataError, match="at least 256 rows"):
-        NeighbourIndex.build(rows, kind="ivf_pq")
+        build(rows, kind="ivf_pq")
     for k in (0, -1, 2.0, True):
         with pytest.raises(SettingError, match="whole number of at least 1"):
             index.search(rows, k)
     for recall in (0, 1.1, True, "high"):
         with pytest.raises(SettingError, match=r"index\.recall"):
-            NeighbourIndex.build(rows, recall=recall)
+            build(rows, recall=recall)
     with pytest.raises(SettingError, match="threads"):
-        NeighbourIndex.build(rows, threads=0)
+        build(rows, threads=0)

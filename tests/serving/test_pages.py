@@ -14,11 +14,11 @@ from starlette.requests import Request
 from engine.report.look import PALETTE
 from engine.report.words import TEXTS as REPORT_TEXTS
 from engine.schema import Word
-from engine.serving.map import Atlas
-from engine.serving.page_files import FILES, address, static_file
-from engine.serving.page_frame import LARGEST_FORM, local
-from engine.serving.page_words import TEXTS, PageWords
 from engine.serving.pages import PageSettings, problem_page
+from engine.serving.pages.files import FILES, address, static_file
+from engine.serving.pages.frame import LARGEST_FORM, local
+from engine.serving.pages.map import Atlas
+from engine.serving.pages.words import TEXTS, PageWords
 from engine.serving.problems import Problem
 from tests.serving.pages_example import HOSTILE, STRANGE_IDS, World, csrf_of, make_world
 
@@ -380,7 +380,7 @@ def test_every_text_is_in_both_languages_with_the_same_gaps():
 
 
 def test_every_text_is_used():
-    folder = Path(__file__).parents[2] / "engine" / "serving"
+    folder = Path(__file__).parents[2] / "engine" / "serving" / "pages"
     sources = "".join(path.read_text("utf-8") for path in (*folder.glob("*.py"), *folder.glob("templates/*.j2")))
     unused = [key for key in TEXTS if not re.search(rf"""["']{key}["'](?!: Word)""", sources)]
     assert [key for key in unused if not key.startswith("problem_")] == []

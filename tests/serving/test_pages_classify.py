@@ -10,10 +10,10 @@ import pytest
 
 from engine.errors import DataError
 from engine.report.numbers import NumberFormat
-from engine.serving.page_classify import BORDERLINE, FAIR, LEANING, how_sure, read_number, typed
-from engine.serving.page_model import ModelView, example, limits, rounded
-from engine.serving.page_words import TEXTS, PageWords
-from engine.serving.why import pulls
+from engine.serving.pages.classify import BORDERLINE, FAIR, LEANING, how_sure, read_number, typed
+from engine.serving.pages.model import ModelView, example, limits, rounded
+from engine.serving.pages.why import pulls
+from engine.serving.pages.words import TEXTS, PageWords
 from experiments.score import BORDERLINE as SCORE_BORDERLINE
 from tests.serving.pages_example import World, csrf_of, make_world
 from tests.serving.test_pages import visible

@@ -16,8 +16,8 @@ from engine.report.compare_html import render_comparison
 from engine.report.numbers import NumberFormat
 from engine.segments.compare import compare_runs
 from engine.serving.history import by_month, orders_of
-from engine.serving.page_model import ModelView
-from engine.serving.page_words import TEXTS, PageWords
+from engine.serving.pages.model import ModelView
+from engine.serving.pages.words import TEXTS, PageWords
 from tests.reference import orders_twin
 from tests.segments.divisions import AFTER, BEFORE, division
 from tests.serving.pages_example import STRANGE_IDS, World, csrf_of, make_world
@@ -140,7 +140,7 @@ def test_a_lake_that_is_gone_leaves_the_rest_of_the_page(tmp_path, caplog):
 
 def test_a_customer_who_only_returned_has_a_list_but_no_chart(world, monkeypatch):
     returns = orders_of(world.state.now.lake, "c7").with_columns(pl.lit(None, pl.Decimal(38, 4)).alias("amount"))
-    monkeypatch.setattr("engine.serving.page_customers.orders_of", lambda *_: returns)
+    monkeypatch.setattr("engine.serving.pages.customers.orders_of", lambda *_: returns)
     page = world.client("customers").get("/customers/c7").text
     assert TEXTS["history_returns"].en in visible(page)
     assert "chart-months" not in page

@@ -7,7 +7,6 @@ import pytest
 from starlette.routing import Route
 
 from engine.bundle import save_bundle
-from engine.serving.batch import limits
 from tests.delivery.tracking_example import make_bundle
 from tests.serving.api_example import app_of, bearer, client_of
 from tests.serving.pages_example import FEATURES, World, make_world
@@ -55,7 +54,7 @@ def test_the_body_is_that_of_the_model(world: World, document: dict[str, Any]) -
     schema = document["components"]["schemas"]["Customer"]
     assert list(schema["properties"]) == list(FEATURES) == schema["required"]
     for column in world.model.spec.columns:
-        low, high = limits(column)
+        low, high = column.limits
         assert schema["properties"][column.name]["minimum"] == low
         assert schema["properties"][column.name].get("maximum", float("inf")) == high
     assert schema["properties"]["recency_days"]["title"] == "Recency (days)"

@@ -21,9 +21,9 @@ from engine.report.look import Chart
 from engine.report.numbers import NumberFormat
 from engine.report.page import as_json
 from engine.schema import LANGUAGES
-from engine.serving.map import Atlas, Atlases
-from engine.serving.page_files import address
-from engine.serving.page_words import PageWords
+from engine.serving.pages.files import address
+from engine.serving.pages.map import Atlas, Atlases
+from engine.serving.pages.words import PageWords
 from engine.serving.problems import Problem
 
 if TYPE_CHECKING:
@@ -251,7 +251,9 @@ class Frame:
 def templates() -> jinja2.Environment:
     """Return the templates of the pages; marks and drawings are those of the report."""
     return jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("engine.serving"), jinja2.PackageLoader("engine.report")]),
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader("engine.serving.pages"), jinja2.PackageLoader("engine.report")]
+        ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -15,11 +15,11 @@ from engine.customer_rows import OURS
 from engine.errors import CarteraError
 from engine.report.numbers import NumberFormat
 from engine.serving.history import LAST_ORDERS, by_month, orders_of
-from engine.serving.page_charts import months_chart, plane_chart
-from engine.serving.page_classify import agreement_text, how_sure, reasons
-from engine.serving.page_frame import Visit, customer_address, not_found
-from engine.serving.page_model import ModelView
-from engine.serving.page_segments import map_help, people_table, typical_customers
+from engine.serving.pages.charts import months_chart, plane_chart
+from engine.serving.pages.classify import agreement_text, how_sure, reasons
+from engine.serving.pages.frame import Visit, customer_address, not_found
+from engine.serving.pages.model import ModelView
+from engine.serving.pages.segments import map_help, people_table, typical_customers
 
 if TYPE_CHECKING:
     from engine.customer_base import CustomerBase

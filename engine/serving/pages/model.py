@@ -16,7 +16,7 @@ from engine.report.look import MONEY_MEASURES, Mark, Measure, tint
 from engine.report.numbers import NumberFormat, decimals_for, known
 from engine.segments.model import SegmentModel
 from engine.segments.segment import Segment
-from engine.serving.page_words import PageWords
+from engine.serving.pages.words import PageWords
 
 TABLE_FIRST = ("monetary", "frequency", "units")
 """Measures that lead a profile, as in the report."""
@@ -149,10 +149,7 @@ class ModelView:
 
 def limits(model: SegmentModel, name: str) -> tuple[float, float]:
     """Return what the values of a model's variable lie between."""
-    column = model.spec.columns[model.spec.names.index(name)]
-    feature = FEATURES.get(name)
-    low, high = (-math.inf, math.inf) if feature is None else (feature.minimum, feature.maximum)
-    return (max(low, 0.0) if column.transform == "log" else low), high
+    return model.spec.columns[model.spec.names.index(name)].limits
 
 
 def example(model: SegmentModel, name: str) -> float:

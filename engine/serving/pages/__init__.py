@@ -9,9 +9,9 @@ from starlette.routing import BaseRoute
 
 from engine.errors import SettingError
 from engine.schema import check_language
-from engine.serving import page_classify, page_compare, page_customers, page_segments
-from engine.serving.page_files import static_route
-from engine.serving.page_frame import Frame, PageSettings, Visit, local, problem_page
+from engine.serving.pages import classify, compare, customers, segments
+from engine.serving.pages.files import static_route
+from engine.serving.pages.frame import Frame, PageSettings, Visit, local, problem_page
 
 if TYPE_CHECKING:
     from engine.serving.access import Access
@@ -43,15 +43,15 @@ def page_routes(state: State, access: Access, settings: PageSettings) -> list[Ba
         raise SettingError("runs: expected a function that reads them (read_run); got none.")
     frame = Frame(state, access, settings)
     return [
-        frame.route("/", page_segments.overview),
-        frame.route("/segments/{segment_id}", page_segments.segment),
-        frame.route("/classify", page_classify.form),
-        frame.route("/classify", page_classify.answer, methods=("POST",)),
-        frame.route("/customers", page_customers.search, role="customers"),
-        frame.route("/customers", page_customers.find, role="customers", methods=("POST",)),
-        frame.route("/customers/{customer_id:path}", page_customers.customer, role="customers"),
-        frame.route("/compare", page_compare.choose),
-        frame.route("/compare/report", page_compare.report),
+        frame.route("/", segments.overview),
+        frame.route("/segments/{segment_id}", segments.segment),
+        frame.route("/classify", classify.form),
+        frame.route("/classify", classify.answer, methods=("POST",)),
+        frame.route("/customers", customers.search, role="customers"),
+        frame.route("/customers", customers.find, role="customers", methods=("POST",)),
+        frame.route("/customers/{customer_id:path}", customers.customer, role="customers"),
+        frame.route("/compare", compare.choose),
+        frame.route("/compare/report", compare.report),
         frame.route("/login", _ask_for_token, role=None),
         frame.route("/login", _log_in, role=None, methods=("POST",)),
         frame.route("/logout", _log_out, role=None, methods=("POST",)),

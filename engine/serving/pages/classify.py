@@ -15,11 +15,11 @@ from engine.report.look import lower_first, tint, upper_first
 from engine.report.numbers import NumberFormat
 from engine.schema import LANGUAGES
 from engine.segments.model import Classification
-from engine.serving.page_charts import plane_chart
-from engine.serving.page_frame import Visit
-from engine.serving.page_model import ModelView, example, limits, rounded
-from engine.serving.page_segments import map_help
-from engine.serving.why import pulls
+from engine.serving.pages.charts import plane_chart
+from engine.serving.pages.frame import Visit
+from engine.serving.pages.model import ModelView, example, limits, rounded
+from engine.serving.pages.segments import map_help
+from engine.serving.pages.why import pulls
 
 BORDERLINE, LEANING, FAIR = 0.05, 0.2, 0.4
 """Margins below which an answer is a toss-up, a leaning, and fair; from the last one on it is clear.

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from engine.report.look import AXIS_FONT, INK, LINE, PALETTE, PAPER, Chart, base_layout, plain
 from engine.report.numbers import NumberFormat
-from engine.serving.map import Atlas
-from engine.serving.page_model import ModelView
-from engine.serving.page_words import PageWords
+from engine.serving.pages.map import Atlas
+from engine.serving.pages.model import ModelView
+from engine.serving.pages.words import PageWords
 
 STAR = "#111111"
 

@@ -18,7 +18,7 @@ from engine.report.compare_words import CompareWords
 from engine.report.look import shortened
 from engine.report.numbers import MISSING, NumberFormat
 from engine.segments.compare import compare_runs
-from engine.serving.page_frame import PageProblem, Visit, not_found
+from engine.serving.pages.frame import PageProblem, Visit, not_found
 
 if TYPE_CHECKING:
     from engine.segments.division import Division

@@ -7,10 +7,10 @@ from typing import Any
 from starlette.responses import Response
 
 from engine.report.look import lower_first
-from engine.serving.map import Atlas
-from engine.serving.page_charts import plane_chart
-from engine.serving.page_frame import Visit, customer_address, not_found
-from engine.serving.page_model import ModelView
+from engine.serving.pages.charts import plane_chart
+from engine.serving.pages.frame import Visit, customer_address, not_found
+from engine.serving.pages.map import Atlas
+from engine.serving.pages.model import ModelView
 
 TYPICAL_CUSTOMERS = 10
 

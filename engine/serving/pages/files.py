@@ -16,8 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 FILES = {
-    "pages.css": (("engine.report", "templates/report.css"), ("engine.serving", "static/pages.css")),
-    "pages.js": (("engine.serving", "static/pages.js"),),
+    "pages.css": (("engine.report", "templates/report.css"), ("engine.serving.pages", "static/pages.css")),
+    "pages.js": (("engine.serving.pages", "static/pages.js"),),
     "report.js": (("engine.report", "templates/report.js"),),
     "plotly.js": (("plotly", "package_data/plotly.min.js"),),
 }
