@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from experiments.app import is_multirun, verb
+from experiments.failures import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -20,6 +22,7 @@ ACTIONS = ("serve", "token")
 
 def run(config: DictConfig) -> None:
     """Serve, or make a token."""
+    signal.signal(signal.SIGTERM, _end)
     from engine.errors import SettingError
     from experiments.settings import ServeConfig, typed
 
@@ -88,7 +91,7 @@ def serve(c: Any) -> None:
         if shared is not None:
             shutil.rmtree(shared, ignore_errors=True)
     if ended_by == signal.SIGINT:
-        raise KeyboardInterrupt
+        _interrupt()
 
 
 def serve_settings(c: Any) -> ServeSettings:
@@ -134,7 +137,37 @@ def tell(state: State, settings: ServeSettings, port: int) -> None:
     print(f"workers      {settings.workers}", flush=True)
 
 
-main = verb("serve")(run)
+def main() -> None:
+    """Run the verb; SIGHUP harms nothing before the server takes it, and SIGTERM is no failure at any time."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _interrupt)
+    _interrupted.clear()
+    try:
+        verb("serve")(run)()
+    except SystemExit as leaving:
+        # Every verb takes SIGTERM for Ctrl-C until its task begins.
+        if leaving.code != EXIT_INTERRUPTED or _interrupted:
+            raise
+    except KeyboardInterrupt:
+        # It came before Hydra was there to tell it.
+        if _interrupted:
+            sys.exit(EXIT_INTERRUPTED)
+
+
+_interrupted: list[int] = []
+"""Not empty once Ctrl-C was pressed."""
+
+
+def _interrupt(number: int = signal.SIGINT, frame: FrameType | None = None) -> None:
+    _interrupted.append(number)
+    raise KeyboardInterrupt
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
+
 
 if __name__ == "__main__":
     main()

@@ -17,6 +17,7 @@ from engine.lookalike.evidence import Evidence, held_out
 from engine.lookalike.levels import Codes, Levels, encode, expand
 from engine.lookalike.people import People, check_people, keys
 from engine.lookalike.scorecard import Scorecard, patterns, similarity
+from engine.neighbours.checks import check_seed
 from engine.schema import Word
 
 MOST_ROWS = 20_000
@@ -179,7 +180,7 @@ def find_lookalikes(
     ColumnsMissingError
         A column that was named, or ``customer_id``, is not in one of the tables.
     SettingError
-        ``k`` is no whole number from 1.
+        ``k`` is no whole number from 1, or ``seed`` none of 31 bits.
 
     Examples
     --------
@@ -192,6 +193,7 @@ def find_lookalikes(
     """
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise SettingError(f"k: expected how many look-alikes to return, a whole number from 1; got {k!r}.")
+    check_seed(seed)
     of_seeds, of_prospects = check_people(seeds, "seeds"), check_people(prospects, "prospects")
     if of_seeds.frame.height < 2:
         raise DataError(

@@ -3,6 +3,7 @@
 =============  ======================================================================================================
 ``index``      :class:`NeighbourIndex`: build, search, add, remove, save, load
 ``kinds``      which kind of index suits how many rows and how much memory
+``checks``     what an index may be given, and whether its files agree with each other
 ``exact``      every row is looked at (``flat``)
 ``inverted``   rows in lists by their nearest of many centroids; a few lists are looked at (``ivf``, ``ivf_pq``)
 ``graph``      rows linked to near ones; a search walks along (``hnsw``)

@@ -115,6 +115,13 @@ class FlatRows:
         """Number of rows."""
         return len(self.vectors)
 
+    full = slots
+
+    @property
+    def d(self) -> int:
+        """Number of columns."""
+        return int(self.vectors.shape[1])
+
     def search(
         self, queries: NDArray[np.float32], k: int, *, ids: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -139,4 +146,6 @@ class FlatRows:
     def read(cls, folder: Path, *, memory_map: bool, **_: Any) -> FlatRows:
         """Read or map the rows; a change makes a copy of them first."""
         vectors = np.load(folder / cls.FILE, mmap_mode="r" if memory_map else None, allow_pickle=False)
+        if vectors.ndim != 2 or vectors.dtype != np.float32:
+            raise ValueError(f"expected float32 of shape (rows, columns); got {vectors.dtype} of shape {vectors.shape}")
         return cls(np.asarray(vectors))

@@ -59,6 +59,16 @@ class Graph:
         return int(self._index.ntotal)
 
     @property
+    def full(self) -> int:
+        """Number of rows less the removed ones."""
+        return self.slots - len(self._gone)
+
+    @property
+    def d(self) -> int:
+        """Number of columns."""
+        return int(self._index.d)
+
+    @property
     def probes(self) -> list[int]:
         """What :attr:`probe` may be, ascending: about √2 from one to the next."""
         return doubling_steps(NARROWEST, max(NARROWEST, min(WIDEST, self.slots)))
@@ -136,6 +146,11 @@ class Graph:
 
         index = faiss.read_index(str(folder / FILE), faiss.IO_FLAG_MMAP_IFC if memory_map else 0)
         gone = np.load(folder / "gone.npy", allow_pickle=False)
+        if not isinstance(index, faiss.IndexHNSW):
+            raise ValueError(f"expected a graph; got {type(index).__name__}")
+        whole = gone.dtype == np.int64 and gone.ndim == 1 and (np.diff(gone) > 0).all()
+        if not whole or (gone.size and not 0 <= gone[0] <= gone[-1] < index.ntotal):
+            raise ValueError(f"expected the removed among {index.ntotal} rows; got {gone.dtype} of shape {gone.shape}")
         return cls(index, seed=seed, probe=probe, gone=gone, mapped=memory_map)
 
     def _own(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import BundleError, DataError, SettingError
+from engine.neighbours.checks import check_body, check_files, check_k, check_seed, checked, checked_exclude, checked_ids
 from engine.neighbours.exact import FlatRows
 from engine.neighbours.folder import new_folder, read_manifest, write_manifest
 from engine.neighbours.graph import Graph
@@ -19,9 +20,6 @@ from engine.neighbours.recall import Recall, tuned
 
 FORMAT = "cartera-neighbours"
 VERSION = 1
-
-FARTHEST = 1e15
-"""Coordinates beyond it have squares that float32 cannot add up."""
 
 
 class Neighbours(NamedTuple):
@@ -48,6 +46,14 @@ class Rows(Protocol):
     @property
     def slots(self) -> int:
         """Number of slots."""
+
+    @property
+    def full(self) -> int:
+        """Number of slots with a row in them."""
+
+    @property
+    def d(self) -> int:
+        """Number of columns."""
 
     def search(
         self, queries: NDArray[np.float32], k: int, *, ids: NDArray[np.int64] | None = None
@@ -166,15 +172,16 @@ class NeighbourIndex:
         DataError
             No rows, values that are no finite numbers, or ids that repeat or do not fit.
         SettingError
-            An unknown kind, or memory that does not suffice.
+            An unknown kind, memory that does not suffice, or a seed that is no whole number of 31 bits.
         """
-        vectors = _checked(matrix, None)
+        vectors = checked(matrix, None)
         n, d = vectors.shape
         if not n or not d:
             raise DataError(f"neighbours: expected a matrix with rows and columns; got shape {vectors.shape}.")
-        known = None if ids is None else _checked_ids(ids, n)
+        known = None if ids is None else checked_ids(ids, n)
         if isinstance(recall, bool) or not isinstance(recall, int | float) or not 0 < recall <= 1:
             raise SettingError(f"index.recall: expected a share above 0 and up to 1; got {recall!r}.")
+        check_seed(seed)
         choice = choose_kind(kind, n, d, memory_mib)
         with faiss_threads(threads):
             rows: Any = _BUILD[choice.kind](vectors, kind=choice.kind, seed=seed)
@@ -210,14 +217,11 @@ class NeighbourIndex:
         DataError
             Another width than the index, or values that are no finite numbers.
         """
-        queries = _checked(matrix, self.d)
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise SettingError(f"neighbours: expected k to be a whole number of at least 1; got {k!r}.")
+        queries = checked(matrix, self.d)
+        check_k(k, self.n)
         m = len(queries)
         found = Neighbours(np.full((m, k), -1, np.int64), np.full((m, k), np.inf, np.float32))
-        left_out = None if exclude is None else np.asarray(exclude, dtype=np.int64)
-        if left_out is not None and left_out.shape != (m,):
-            raise DataError(f"neighbours: expected one id to exclude for each of {m} queries; got {left_out.shape}.")
+        left_out = None if exclude is None else checked_exclude(exclude, m)
         asked = min(k + (left_out is not None), self.n)
         if not m or not asked:
             return found
@@ -244,8 +248,8 @@ class NeighbourIndex:
         DataError
             Another width than the index, values that are no finite numbers, or ids that repeat or do not fit.
         """
-        vectors = _checked(matrix, self.d)
-        fresh = _checked_ids(ids, len(vectors))
+        vectors = checked(matrix, self.d)
+        fresh = checked_ids(ids, len(vectors))
         self.remove(fresh)
         before = self._slot_ids()
         self._rows.add(vectors)
@@ -279,7 +283,7 @@ class NeighbourIndex:
         table = np.asarray(ids, dtype=np.int64)
         slot_ids = self._slot_ids()
         fresh = np.where(slot_ids >= 0, table[slot_ids], -1)
-        _checked_ids(fresh[fresh >= 0], self.n)
+        checked_ids(fresh[fresh >= 0], self.n)
         self._ids = fresh
 
     def _slot_ids(self) -> NDArray[np.int64]:
@@ -336,12 +340,16 @@ class NeighbourIndex:
         remedy = "Build the index anew."
         body = read_manifest(path, format=FORMAT, version=VERSION, name="index", remedy=remedy)
         try:
+            check_body(body)
             rows = _READ[body["kind"]](
                 path, memory_map=memory_map, probe=body["probe"], slots=body["slots"], seed=body["seed"]
             )
             # Mapped too, but only where a row's number is not its id.
             ids = np.load(path / "ids.npy", mmap_mode="r" if memory_map else None) if body["ids"] else None
-            index = cls(
+            if not body["ids"] and (path / "ids.npy").exists():
+                raise ValueError("expected no ids; there are some")
+            check_files(body, rows, ids)
+            return cls(
                 rows,
                 kind=body["kind"],
                 reason=body["reason"],
@@ -352,42 +360,5 @@ class NeighbourIndex:
                 ids=None if ids is None else np.asarray(ids),
             )
         # FAISS tells of a broken file by RuntimeError.
-        except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as error:
             raise BundleError(f"index={path}: its files do not hold an index ({error}). {remedy}") from error
-        if rows.slots != body["slots"]:
-            raise BundleError(f"index={path}: expected {body['slots']} rows; its files hold {rows.slots}. {remedy}")
-        return index
-
-
-def _checked(matrix: Any, d: int | None) -> NDArray[np.float32]:
-    """Return rows as FAISS takes them: float32, C order, finite."""
-    given = np.asarray(matrix)
-    if given.ndim != 2 or given.dtype.kind not in "fiu" or (d is not None and given.shape[1] != d):
-        raise DataError(
-            f"neighbours: expected numbers of shape (rows, {'columns' if d is None else d}); got {given.dtype} of "
-            f"shape {given.shape}."
-        )
-    with np.errstate(over="ignore", invalid="ignore"):
-        vectors = np.ascontiguousarray(given, dtype=np.float32)
-        # The sum of extremes is not a number where one value is none.
-        within = not vectors.size or max(-float(vectors.min()), float(vectors.max())) <= FARTHEST
-    if not within:
-        bad = int((~(np.abs(vectors) <= FARTHEST)).any(axis=1).sum())
-        raise DataError(
-            f"neighbours: {bad:,} of {len(vectors):,} rows hold a value that is missing, infinite or beyond "
-            f"{FARTHEST:g}. Fill or correct them first."
-        )
-    return vectors
-
-
-def _checked_ids(ids: Any, n: int) -> NDArray[np.int64]:
-    given = np.asarray(ids)
-    if given.shape != (n,) or (n and given.dtype.kind not in "iu"):
-        raise DataError(f"neighbours: expected {n:,} whole numbers as ids; got {given.dtype} of shape {given.shape}.")
-    whole = given.astype(np.int64)
-    if n and int(whole.min()) < 0:
-        raise DataError(f"neighbours: expected ids of at least 0; got {int(whole.min())}.")
-    repeated = n - len(np.unique(whole))
-    if repeated:
-        raise DataError(f"neighbours: {repeated:,} of {n:,} ids repeat another. Expected one row for each id.")
-    return whole

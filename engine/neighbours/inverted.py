@@ -71,6 +71,16 @@ class InvertedLists:
         return cls(index, probe=1, slots=n)
 
     @property
+    def full(self) -> int:
+        """Number of slots with a row in them."""
+        return int(self._index.ntotal)
+
+    @property
+    def d(self) -> int:
+        """Number of columns."""
+        return int(self._index.d)
+
+    @property
     def probes(self) -> list[int]:
         """What :attr:`probe` may be, ascending: about √2 from one to the next."""
         return doubling_steps(1, int(self._index.nlist))
@@ -130,7 +140,10 @@ class InvertedLists:
         import faiss
 
         flags = faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE | (faiss.IO_FLAG_MMAP_IFC if memory_map else 0)
-        return cls(faiss.read_index(str(folder / FILE), flags), probe=probe, slots=slots, mapped=memory_map)
+        index = faiss.read_index(str(folder / FILE), flags)
+        if not isinstance(index, faiss.IndexIVF) or slots < index.ntotal:
+            raise ValueError(f"expected lists of at most {slots} rows; got {index.ntotal} in {type(index).__name__}")
+        return cls(index, probe=probe, slots=slots, mapped=memory_map)
 
     def _own(self) -> None:
         """Copy what is mapped, before a change."""

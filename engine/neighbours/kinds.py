@@ -48,7 +48,8 @@ def choose_kind(kind: str, n: int, d: int, memory_mib: float | None) -> Choice:
     """
     if kind not in ("auto", *KINDS):
         raise SettingError.from_unknown("index.kind", kind, ("auto", *KINDS))
-    if memory_mib is not None and not memory_mib > 0:
+    number = isinstance(memory_mib, int | float | np.number) and not isinstance(memory_mib, bool)
+    if memory_mib is not None and not (number and memory_mib > 0):
         raise SettingError(f"index.memory_mib: expected a number above 0, or null for no limit; got {memory_mib!r}.")
     room = float("inf") if memory_mib is None else memory_mib
     if kind != "auto":

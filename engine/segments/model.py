@@ -193,6 +193,9 @@ class SegmentModel:
         DataError
             A value is missing, unknown, no number or impossible.
         """
+        # Asked of what is no dict only: this is the way of single microseconds.
+        if type(customer) is not dict and not isinstance(customer, Mapping):
+            raise DataError(f"expected a mapping of values by variable; got {type(customer).__name__}.")
         row = self.spec.coordinates(customer, impute=impute)
         first, second, distance, after = two_nearest_of_one(row, self.centroids)
         percentile, novel = self.distances.of_one(first, distance)

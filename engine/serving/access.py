@@ -11,9 +11,8 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,9 @@ SESSION_SECONDS = 8 * 3_600
 
 REREAD_SECONDS = 1.0
 """How long a token may still pass after its line was removed from the file."""
+
+LONGEST_COOKIES = 4 * 1024
+"""Bytes of a header ``Cookie``; ours have some 150, and a longer header is passed over."""
 
 _PRINCIPAL = "cartera.principal"
 _UNSEEN = object()
@@ -249,15 +251,42 @@ class Access:
 
 def _credentials(scope: Any) -> tuple[str | None, str | None]:
     """Return the bearer token and the session cookie of a request."""
-    bearer = session = None
+    bearer = None
     for name, value in scope["headers"]:
         if name == b"authorization":
             scheme, _, rest = value.decode("latin-1").partition(" ")
-            bearer = rest.strip() if scheme.lower() == "bearer" else ""
-        elif name == b"cookie" and SESSION_COOKIE.encode() in value:
-            try:
-                morsel = SimpleCookie(value.decode("latin-1")).get(SESSION_COOKIE)
-            except CookieError:
-                continue
-            session = morsel.value if morsel else None
-    return bearer, session
+            # Of two nobody knows which one a proxy has checked.
+            bearer = rest.strip() if scheme.lower() == "bearer" and bearer is None else ""
+    return bearer, cookie_of(scope["headers"], SESSION_COOKIE)
+
+
+def cookie_of(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
+    """Return the value of a cookie as it was sent, in time proportional to the length of the headers.
+
+    Parameters
+    ----------
+    headers
+        Of an ASGI scope, names in small letters.
+    name
+        Of the cookie. Where it was sent more than once the last one counts.
+
+    Returns
+    -------
+    str or None
+        ``None`` without such a cookie; headers over ``LONGEST_COOKIES`` bytes are passed over. Quotes and backslashes
+        stay: our values have none, and the library's reading of them takes quadratic time (CVE-2024-7592).
+
+    Examples
+    --------
+    >>> cookie_of([(b"cookie", b"a=1; cartera_language=es")], "cartera_language")
+    'es'
+    """
+    found = None
+    for header, line in headers:
+        if header != b"cookie" or len(line) > LONGEST_COOKIES:
+            continue
+        for part in line.decode("latin-1").split(";"):
+            key, equals, value = part.partition("=")
+            if equals and key.strip() == name:
+                found = value.strip()
+    return found

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from engine.errors import DataError, SettingError
 from engine.lake.frame import FrameSource
 from engine.lake.recipe import CANONICAL, Recipe
 from engine.serving import rows
-from engine.serving.classify import read_body, refused
+from engine.serving.classify import check_encoding, read_body, refused
 from engine.serving.problems import Problem
 from engine.serving.query import AS_OF, IMPUTE, LANGUAGE, options
 
@@ -37,6 +39,12 @@ TRANSACTION_OPTIONS = {"as_of": AS_OF, "language": LANGUAGE}
 
 AT_ONCE = 8
 """Batches whose bodies are held at a time by one process; beyond it the next is told to come back."""
+
+READ_AT_ONCE = AT_ONCE // 2
+"""Of them, bodies still on their way under one token's name: who sends slowly keeps nobody else out."""
+
+_SETTINGS = re.compile(r"\b(data|features|index)\.[a-z_]|\brecipe\b")
+_OR_SETTING = re.compile(r",? or set (data|features|index)\.[^ ]+ to another one(?=\.)")
 
 FARTHEST = float(np.finfo(np.float32).max)
 
@@ -58,29 +66,31 @@ class Batches:
         self._state, self._access, self._metrics = state, access, metrics
         self._language, self._max_rows = language, max_rows
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        # Batches whose bodies are there, and those still on their way by the token's name.
         self._held = 0
+        self._reading: Counter[str] = Counter()
 
     async def customers(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer with the segment of each customer, in the order in which they came."""
-        self._access.require(scope, "classify")
+        who = self._access.require(scope, "classify").name
         asked = options(scope["query_string"], BATCH_OPTIONS)
 
         def work(model: SegmentModel, body: bytes, form: str, language: str) -> pl.DataFrame:
             frame = rows.customers(body, form, model.spec.names, most=self._max_rows)
             return classified(frame, model, impute=asked["impute"], language=language)
 
-        await self._answer(scope, receive, send, work, asked["language"])
+        await self._answer(scope, receive, send, work, asked["language"], who)
 
     async def transactions(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer with the segments of the customers behind transactions, by customer."""
-        self._access.require(scope, "classify")
+        who = self._access.require(scope, "classify").name
         asked = options(scope["query_string"], TRANSACTION_OPTIONS)
 
         def work(model: SegmentModel, body: bytes, form: str, language: str) -> pl.DataFrame:
             frame = rows.transactions(body, form, most=self._max_rows)
             return from_transactions(frame, model, as_of=asked["as_of"], language=language)
 
-        await self._answer(scope, receive, send, work, asked["language"])
+        await self._answer(scope, receive, send, work, asked["language"], who)
 
     def warm_up(self) -> None:
         """Load what the first batch would otherwise wait for: kernels, and machine code that is not there yet."""
@@ -97,17 +107,15 @@ class Batches:
         send: Any,
         work: Callable[[SegmentModel, bytes, str, str], pl.DataFrame],
         language: str | None,
+        who: str,
     ) -> None:
         headers = dict(reversed(scope["headers"]))
+        check_encoding(scope)
         form = rows.form_of(headers.get(b"content-type", b"").decode("latin-1"))
         answer = rows.answer_form(headers.get(b"accept", b"").decode("latin-1"), form)
-        if self._held >= AT_ONCE:
-            raise Problem(
-                503, "Busy", f"{AT_ONCE} batches are being worked on. Try again.", headers={"Retry-After": "1"}
-            )
+        body = await self._body(receive, who)
         self._held += 1
         try:
-            body = await read_body(receive)
             task = functools.partial(self._work, work, self._state.now.model, body, form, language or self._language)
             found, content = await asyncio.get_running_loop().run_in_executor(self._worker, task, answer)
         finally:
@@ -124,6 +132,25 @@ class Batches:
             }
         )
         await send({"type": "http.response.body", "body": content})
+
+    async def _body(self, receive: Any, who: str) -> bytes:
+        """Return a body where there is room for it, before it is read and after."""
+        self._check_room()
+        if self._reading[who] >= READ_AT_ONCE:
+            raise _busy(f"{READ_AT_ONCE} batches under this token's name are still on their way.")
+        self._reading[who] += 1
+        try:
+            body = await read_body(receive)
+        finally:
+            self._reading[who] -= 1
+            if not self._reading[who]:
+                del self._reading[who]
+        self._check_room()
+        return body
+
+    def _check_room(self) -> None:
+        if self._held >= AT_ONCE:
+            raise _busy(f"{AT_ONCE} batches are being worked on.")
 
     @staticmethod
     def _work(work: Any, model: SegmentModel, body: bytes, form: str, language: str, answer: str) -> tuple[int, bytes]:
@@ -231,7 +258,24 @@ def from_transactions(
             )
         return model.assign(model_customers(model, source, as_of=as_of), language=language)
     except (DataError, SettingError) as error:
-        raise Problem(422, "Unusable transactions", str(error)) from None
+        raise Problem(422, "Unusable transactions", without_settings(str(error))) from None
+
+
+def without_settings(text: str) -> str:
+    """Return an error's text less its advice on settings and recipes, which who asks over HTTP does not have.
+
+    Examples
+    --------
+    >>> without_settings("2 of 6 rows cannot be read. Set decimal or columns in the recipe to how they are written.")
+    '2 of 6 rows cannot be read. Correct the body.'
+    """
+    first, *others = re.split(r"(?<=\.)\s+(?=[A-Z])", _OR_SETTING.sub("", text))
+    staying = [sentence for sentence in others if not _SETTINGS.search(sentence)]
+    return " ".join([first, *staying, *(["Correct the body."] if len(staying) < len(others) else [])])
+
+
+def _busy(why: str) -> Problem:
+    return Problem(503, "Busy", f"{why} Try again.", headers={"Retry-After": "1"})
 
 
 def _ids(given: pl.Series) -> pl.Series:

@@ -6,6 +6,7 @@ the served one, which knows its own variables and says what is wrong with a valu
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,12 @@ class ClassifyOne:
         asked = options(scope["query_string"], OPTIONS)
         body = await read_body(receive)
         snapshot = self._state.now
-        values = as_object(body)
+        try:
+            values = as_object(body)
+        except Problem:
+            # A packed body is no JSON either; only here does it cost nothing to look.
+            check_encoding(scope)
+            raise
         try:
             answer = snapshot.model.classify(values, impute=asked["impute"])
         except DataError as error:
@@ -104,7 +110,7 @@ def as_object(body: bytes) -> dict[str, Any]:
     Raises
     ------
     Problem
-        400: it is no JSON, or no object. 422: a number is beyond all that a computer holds.
+        400: it is no JSON, or no object. 422: a number is beyond all that a computer holds, or a name comes twice.
     """
     try:
         content = msgspec.json.decode(body)
@@ -118,7 +124,41 @@ def as_object(body: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(content, dict):
         raise Problem(400, "No object", f"Expected a JSON object of values by variable; got a JSON {_kind(content)}.")
+    # As many colons as names: none came twice, and the last of two did not win unseen.
+    if body.count(b":") != len(content):
+        _check_names(body)
     return content
+
+
+def check_encoding(scope: Any) -> None:
+    """Raise :class:`Problem` 415 where a body is packed."""
+    for name, value in scope["headers"]:
+        coding = value.decode("latin-1").strip().lower() if name == b"content-encoding" else ""
+        if coding not in ("", "identity"):
+            raise Problem(
+                415,
+                "Packed body",
+                f"Content-Encoding: expected a body as it is; got {coding[:100]!r}. Send it unpacked.",
+                headers={"Accept-Encoding": "identity"},
+            )
+
+
+def _check_names(body: bytes) -> None:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise Problem(
+                422,
+                "Repeated variable",
+                f"{twice[:100]!r} comes more than once. Give each variable once.",
+                variable=twice[:100],
+            )
+        return found
+
+    # Numbers stay text: some are longer than the interpreter reads.
+    json.loads(body.decode(), object_pairs_hook=once, parse_int=str, parse_float=str)
 
 
 def refused(error: DataError, model: SegmentModel, **extra: Any) -> Problem:

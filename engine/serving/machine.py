@@ -47,6 +47,9 @@ STRANGER_RATE = 50.0
 BARE = ("/health", "/ready")
 """Asked by load balancers, by address and without a token: no check of the host, no limit."""
 
+SINGLE = (b"host", b"authorization")
+"""Headers that decide about a request: of two, a proxy may have checked the one and we the other."""
+
 API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 PAGE_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -170,6 +173,9 @@ class Machine:
         if path in BARE:
             return None
         host = origin = length = None
+        seen = [name for name, _ in scope["headers"] if name in SINGLE]
+        if len(set(seen)) < len(seen):
+            return Problem(400, "Header sent twice", "Send each of the headers Host and Authorization once at most.")
         for name, value in scope["headers"]:
             if name == b"host":
                 host = value

@@ -43,11 +43,11 @@ class Opening:
     read: Callable[[Path, SegmentModel], pl.DataFrame] | None = None
     spool: Path | None = None
 
-    def __call__(self) -> State:
-        """Open it."""
+    def __call__(self, *, model_alone: bool = False) -> State:
+        """Open it; ``model_alone`` as in :class:`engine.serving.state.State`."""
         there = () if self.customers is None else (self.customers,)
         base = None if self.customers is None else self.base
-        return State(self.bundle, base=base, watched=there, lake=self.lake)
+        return State(self.bundle, base=base, watched=there, lake=self.lake, model_alone=model_alone)
 
     def base(self, model: SegmentModel, digest: str) -> CustomerBase:
         """Return the customers that belong to a model."""

@@ -1,7 +1,8 @@
-"""uvicorn's HTTP protocol with an end to patience: for headers, for what follows a refusal, for slow readers.
+"""uvicorn's HTTP protocol with an end to patience: for headers, trailers, what follows a refusal, and slow readers.
 
 uvicorn itself waits for ever for the first byte, for the end of the headers, and for a client that does not read its
-answer; each such connection holds memory. The body's own time is watched in ``machine``.
+answer; each such connection holds memory. It also takes the trailers of a chunked body, without end, for headers. The
+body's own time is watched in ``machine``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ HEADER_SECONDS = 15.0
 
 HEADER_BYTES = 64 * 1024
 """Of the request line and the headers together."""
+
+SILENT_BYTES = 8 * 1024
+"""Of what follows the headers and is no body: trailers, and the extensions of a chunk's size."""
 
 LINGER_SECONDS = 15.0
 """How long the rest of a body is still read after its request was refused, so that the client sees the answer."""
@@ -38,6 +42,8 @@ class PatientProtocol(HttpToolsProtocol):
     _in_head = True
     _head_bytes = 0
     _in_body = False
+    _heard = False
+    _silent_bytes = 0
     _away = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -55,11 +61,18 @@ class PatientProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless the headers have no end."""
+        """Read on, unless the headers, or what is neither header nor body, have no end."""
         if self._away:
             return
+        self._heard = False
         super().data_received(data)
-        if not self._in_head or self._away or self.transport.is_closing():
+        if self._away or self.transport.is_closing():
+            return
+        if not self._in_head:
+            self._silent_bytes = self._silent_bytes + len(data) if self._in_body and not self._heard else 0
+            if self._silent_bytes > SILENT_BYTES:
+                # The application may be in the middle of its answer: no other can be put there.
+                self.transport.abort()
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEADER_BYTES:
@@ -72,9 +85,19 @@ class PatientProtocol(HttpToolsProtocol):
         if self._waiting is None:
             self._wait(HEADER_SECONDS)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; pass over a trailer, which must not stand for one that was checked."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Note that the body goes on."""
+        self._heard = True
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         """Stop it: from here on the application keeps the time."""
-        self._in_head = False
+        self._in_head, self._heard = False, True
         self._stop()
         super().on_headers_complete()
 

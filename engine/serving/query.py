@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -80,6 +80,23 @@ AS_OF = Option(
 )
 
 
+def check_options(query: bytes, known: Collection[str]) -> None:
+    """Raise :class:`Problem` 422 where an option is unknown or repeated; what its value may be is told elsewhere.
+
+    Examples
+    --------
+    >>> check_options(b"k=5&segment=seg-1", ("k", "segment"))
+    """
+    given = set()
+    for name, _ in _pairs(query):
+        if name not in known:
+            there = f"there are {', '.join(known)}" if known else "there are none"
+            raise Problem(422, "Unknown option", f"{name[:100]!r} is no option here; {there}.", option=name[:100])
+        if name in given:
+            raise Problem(422, "Repeated option", f"{name}: expected it once.", option=name)
+        given.add(name)
+
+
 def options(query: bytes, known: Mapping[str, Option]) -> dict[str, Any]:
     """Return the value of each option that a route knows.
 
@@ -96,12 +113,8 @@ def options(query: bytes, known: Mapping[str, Option]) -> dict[str, Any]:
     values = {name: option.default for name, option in known.items()}
     if not query:
         return values
-    try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_OPTIONS)
-    except ValueError:
-        raise Problem(422, "Too many options", f"At most {MOST_OPTIONS} options are read.") from None
     given = set()
-    for name, text in pairs:
+    for name, text in _pairs(query):
         option = known.get(name)
         if option is None:
             raise Problem(
@@ -117,3 +130,10 @@ def options(query: bytes, known: Mapping[str, Option]) -> dict[str, Any]:
             ) from None
         given.add(name)
     return values
+
+
+def _pairs(query: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_OPTIONS)
+    except ValueError:
+        raise Problem(422, "Too many options", f"At most {MOST_OPTIONS} options are read.") from None

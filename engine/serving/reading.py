@@ -23,6 +23,7 @@ from engine.serving.classify import window_text
 from engine.serving.history import LAST_ORDERS, orders_of
 from engine.serving.metrics import CONTENT_TYPE, Metrics
 from engine.serving.problems import Problem
+from engine.serving.query import check_options
 from engine.serving.state import Snapshot, State
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,8 @@ def reading_routes(
     def role(name: str) -> Any:
         async def check(request: Request) -> None:
             access.require(request.scope, name)
+            known = [option.alias for option in request.scope["route"].dependant.query_params]
+            check_options(request.scope["query_string"], known)
 
         return Depends(check)
 

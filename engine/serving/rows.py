@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 from collections.abc import Sequence
@@ -198,8 +199,35 @@ def _csv(body: bytes, most: int) -> pl.DataFrame:
         raise too_many(most)
     if not frame.height:
         raise Problem(422, "No rows", "Expected at least one line under the names.")
+    _check_widths(body, frame)
     # `""` is as empty as nothing between two commas.
     return frame.with_columns(pl.all().replace("", None))
+
+
+def _check_widths(body: bytes, frame: pl.DataFrame) -> None:
+    """Raise where a line is blank or has fewer values than there are names; the reader fills those unseen."""
+    if not frame.to_series(-1).null_count():
+        return
+    quoted = b'"' in body
+    if frame.width > 1 and not quoted and body.count(b",") == (frame.height + 1) * (frame.width - 1):
+        return
+    lines = csv.reader(io.StringIO(body.decode(errors="replace"), newline="\n"))
+    row = -1
+    try:
+        for values in lines:
+            # Blank lines before the names are nobody's.
+            row += bool(values) or row >= 0
+            if row > 0 and len(values) < frame.width:
+                came = f"{len(values)} of {frame.width} values" if values else "a blank line"
+                raise Problem(
+                    422,
+                    "Short row",
+                    f"row {row}: expected a value, or nothing between commas, for each name; got "
+                    f"{came}. Complete or remove it.",
+                    row=row,
+                )
+    except csv.Error as error:
+        raise Problem(400, "No CSV", f"Expected lines of values, commas between ({_line(error)}).") from None
 
 
 def _names_line(body: bytes) -> bytes:

@@ -26,7 +26,7 @@ from typing import Any
 
 import uvicorn
 
-from engine.errors import SettingError
+from engine.errors import CarteraError, SettingError
 from engine.serving.access import Access
 from engine.serving.app import Stop, make_app
 from engine.serving.metrics import SHARED_FOLDER
@@ -41,9 +41,18 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 30
 """For requests in flight when the end is asked for."""
 
+LOOK_SECONDS = 1.0
+"""Between two looks of a worker at whether the first process is there."""
+
+EXIT_USER = 2
+"""Of a worker that cannot open what it should serve."""
+
 YOUNG_SECONDS = 5.0
 MOST_YOUNG_DEATHS = 5
 """A worker that dies so young, so often, would die again for ever."""
+
+RETRY_SECONDS = 30.0
+"""Until it is tried again nevertheless, where other workers serve."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +163,8 @@ class _Server(uvicorn.Server):
         kept = {number: signal.signal(number, self._end) for number in (signal.SIGINT, signal.SIGTERM)}
         if hasattr(signal, "SIGHUP"):
             kept[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: self._state.look_again())
+            # A worker was started with it held back; one that came meanwhile arrives now.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
         try:
             yield
         finally:
@@ -178,10 +189,13 @@ def _supervise(worker: Worker, sock: socket.socket) -> int:
 
     def start() -> tuple[BaseProcess, float]:
         process = context.Process(target=_work, args=(worker, sock, _levels()))
-        process.start()
+        # The child inherits what is held back: it could not answer SIGHUP before it is ready, and would die of it.
+        with _hang_up_held():
+            process.start()
         return process, time.monotonic()
 
     young_deaths = 0
+    again: dict[int, float] = {}
     try:
         workers = [start() for _ in range(worker.settings.workers)]
         while not any(number in (signal.SIGINT, signal.SIGTERM) for number in told):
@@ -189,15 +203,22 @@ def _supervise(worker: Worker, sock: socket.socket) -> int:
             while told and told[0] not in (signal.SIGINT, signal.SIGTERM):
                 _tell(workers, told.pop(0))
             for index, (process, since) in enumerate(workers):
-                if process.is_alive() or told:
+                now = time.monotonic()
+                if process.is_alive() or told or now < again.get(index, now):
                     continue
-                _forget(process)
-                young_deaths = young_deaths + 1 if time.monotonic() - since < YOUNG_SECONDS else 0
-                if young_deaths >= MOST_YOUNG_DEATHS:
-                    raise SettingError(
-                        f"serve.workers={worker.settings.workers}: workers end as soon as they start (exit code "
-                        f"{process.exitcode}); the lines above say why. Try serve.workers=1."
-                    )
+                if again.pop(index, None) is None:
+                    _forget(process)
+                    young_deaths = young_deaths + 1 if now - since < YOUNG_SECONDS else 0
+                    if young_deaths >= MOST_YOUNG_DEATHS:
+                        if not any(other.is_alive() and now - born >= YOUNG_SECONDS for other, born in workers):
+                            raise SettingError(
+                                f"serve.workers={worker.settings.workers}: workers end as soon as they start (exit "
+                                f"code {process.exitcode}); the lines above say why. Try serve.workers=1."
+                            )
+                        # The others serve on.
+                        again[index] = now + RETRY_SECONDS
+                        log.error("workers end as soon as they start; the next try is in %g s", RETRY_SECONDS)
+                        continue
                 log.warning("a worker has ended (exit code %s); another takes its place", process.exitcode)
                 workers[index] = start()
         return next(number for number in told if number in (signal.SIGINT, signal.SIGTERM))
@@ -221,15 +242,39 @@ def _work(worker: Worker, sock: socket.socket, levels: dict[str, int]) -> None:
     for name, level in levels.items():
         logging.getLogger(name or None).setLevel(level)
     threading.Thread(target=_end_with_first, daemon=True).start()
-    _serve(worker, sock, worker.opening())
+    try:
+        # The first process opened the customers; if they are bad by now, the model can still be served.
+        state = worker.opening(model_alone=True)
+    except (CarteraError, OSError) as error:
+        log.error("a worker cannot start: %s", error)
+        sys.exit(EXIT_USER)
+    _serve(worker, sock, state)
 
 
 def _end_with_first() -> None:
     """End this worker when the first process is gone, even if it was killed and could tell nobody."""
     first = multiprocessing.parent_process()
-    if first is not None:
-        first.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+    if first is None:
+        return
+    while os.getppid() == first.pid and first.is_alive():
+        first.join(LOOK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    # Nobody is left to end it by force.
+    time.sleep(GRACE_SECONDS + 5)
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _hang_up_held() -> Iterator[None]:
+    """Hold SIGHUP back; one that comes arrives afterwards."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _levels() -> dict[str, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
 """Between two looks at the files."""
+
+FOLDERS = re.compile(r"(?<![\w./~])(?:~|\.{1,2})?/(?:[^\s'\"/:]+/)*")
+"""The part of a path before its last name."""
 
 Signature = tuple[tuple[str, int, int, int], ...]
 BaseOf = Callable[["SegmentModel", str], "CustomerBase"]
@@ -81,6 +85,9 @@ class State:
         Further files and folders whose change means something new, such as that of the customers.
     lake
         Folder of a lake, for the customers' history.
+    model_alone
+        Serve the model without customers, and say so in ``problem``, where the first customers cannot be opened. A
+        worker that takes another's place does that: the others' customers have gone bad, not the model.
 
     Attributes
     ----------
@@ -100,6 +107,7 @@ class State:
         base: BaseOf | None = None,
         watched: tuple[Path, ...] = (),
         lake: Path | None = None,
+        model_alone: bool = False,
     ) -> None:
         self._bundle = Path(bundle)
         self._base = base
@@ -108,7 +116,7 @@ class State:
         self._watched = (self._bundle, *watched)
         self._seen = self._signature()
         self._problem: str | None = None
-        self._now = self._load()
+        self._now = self._first(model_alone)
 
     @property
     def now(self) -> Snapshot:
@@ -117,7 +125,7 @@ class State:
 
     @property
     def problem(self) -> str | None:
-        """Why the newest files are not served; ``None`` when they are."""
+        """Why the newest files are not served, without folders: anybody may read it; ``None`` when they are."""
         return self._problem
 
     def reload(self) -> bool:
@@ -155,9 +163,36 @@ class State:
             await asyncio.to_thread(self.poll)
 
     def _refuse(self, reason: str) -> None:
-        self._problem = reason
+        self._problem = self._public(reason)
         log.warning("%s The model of %s stays.", reason, self._now.loaded_at.isoformat(timespec="seconds"))
         self.told(None)
+
+    def _public(self, reason: str) -> str:
+        """Return a reason without the folders that its paths are in; the log has them."""
+        known = [path for path in (*self._watched, self._lake) if path is not None]
+        for text in sorted({str(form) for path in known for form in (path, path.absolute())}, key=len, reverse=True):
+            # What is named by itself has no folder in it, and may be a word of the reason.
+            if Path(text).name != text:
+                reason = reason.replace(text, Path(text).name)
+        return FOLDERS.sub("", reason)
+
+    def _first(self, model_alone: bool) -> Snapshot:
+        """Return the first snapshot."""
+        try:
+            return self._load()
+        except (Exception, pl.exceptions.PanicException) as error:
+            if not model_alone or self._base is None:
+                raise
+            base, self._base = self._base, None
+            try:
+                # A fault of the model or the lake comes up again here, and ends it.
+                alone = self._load()
+            finally:
+                self._base = base
+            reason = str(error) if isinstance(error, CarteraError | OSError) else type(error).__name__
+            log.warning("%s The model is served without customers.", reason)
+            self._problem = f"{self._public(reason)} The model is served without customers."
+            return alone
 
     def _load(self) -> Snapshot:
         digest = _digest(self._bundle)

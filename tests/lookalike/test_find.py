@@ -212,3 +212,10 @@ def test_the_callers_tables_are_left_alone() -> None:
     find_lookalikes(seeds, prospects)
     assert seeds.equals(before[0])
     assert prospects.equals(before[1])
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**70, 1.5, True])
+def test_a_seed_that_cannot_be_drawn_by(seed: int) -> None:
+    seeds, prospects, _ = seeds_and_prospects(0)
+    with pytest.raises(SettingError, match="seed: expected a whole number from 0"):
+        find_lookalikes(seeds, prospects, k=5, seed=seed)

@@ -10,7 +10,7 @@ import pytest
 
 from engine.errors import OutputExistsError, SettingError, SourceNotFoundError
 from engine.serving import access as access_module
-from engine.serving.access import SESSION_COOKIE, SESSION_SECONDS, Access, Principal
+from engine.serving.access import SESSION_COOKIE, SESSION_SECONDS, Access, Principal, cookie_of
 from engine.serving.problems import Problem
 from engine.serving.tokens import ROLES, TokenRecord, digest, issue, read_tokens
 
@@ -235,3 +235,32 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites() -> None:
     for secure in (False, True):
         cookie = holding(("t", "classify"), secure=secure).cookie("x")
         assert (cookie["httponly"], cookie["samesite"], cookie["secure"]) == (True, "strict", secure)
+
+
+def test_cookies_are_read_as_sent() -> None:
+    def read(*lines: bytes) -> str | None:
+        return cookie_of([(b"host", b"a=9"), *((b"cookie", line) for line in lines)], "a")
+
+    assert read(b"b=2;  a=1 ;c=3") == "1"
+    assert read(b"a=x=y") == "x=y"
+    assert read(b"a=1; a=2", b"b=1") == "2"
+    # Nothing is unquoted: that is where the library's time goes.
+    assert read(b'a="\\073\\"x"') == '"\\073\\"x"'
+    for line in (b"", b"a", b"aa=1", b"ba=1", b";;=;", b"A=1"):
+        assert read(line) is None
+
+
+def test_a_long_cookie_header_is_no_cookie() -> None:
+    access = holding(("t", "customers"))
+    session = access.log_in("t")
+    assert session
+    for extra, known in ((0, True), (1, False)):
+        line = f"{SESSION_COOKIE}={session}; x=".encode()
+        line = line.ljust(access_module.LONGEST_COOKIES + extra, b"\\")
+        assert (access.of_request(asking(raw=[(b"cookie", line)])) is not None) == known
+
+
+def test_two_authorization_headers_name_nobody() -> None:
+    access = holding(("good", "admin"))
+    for pair in ((b"Bearer good", b"Bearer good"), (b"Basic x", b"Bearer good"), (b"", b"Bearer good")):
+        assert access.of_request(asking(raw=[(b"authorization", value) for value in pair])) is None

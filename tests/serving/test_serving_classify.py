@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from engine.errors import DataError
 from engine.serving.answers import Classification
 from tests.serving.api_example import ONE, app_of, bearer, client_of
 from tests.serving.pages_example import World, make_world
@@ -137,3 +138,27 @@ def test_classified_customers_are_counted(world: World) -> None:
     client.post("/v1/classify", json={})
     client.post("/v1/classify/batch", json=[ONE, ONE])
     assert "cartera_classified_total 5.0" in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ('{"recency_days": 30, "frequency": 4, "monetary": 1, "monetary": 250.5}', 422),
+        ('{"recency_days": 30, "frequency": 4, "monetary": 1, "\\u006donetary": 250.5}', 422),
+        ('{"recency_days": 30, "frequency": 4, "monetary": 250.5}', 200),
+        ('{"recency_days": 30, "frequency": 4, "monetary": {"a": 1, "a": 2}}', 422),
+        ('{"a:b": 1}', 422),
+    ],
+)
+def test_a_variable_that_comes_twice_is_refused(client: Any, body: str, status: int) -> None:
+    answer = client.post("/v1/classify", content=body)
+    assert answer.status_code == status
+    if "250.5" in body and status == 422:
+        assert answer.json()["variable"] == "monetary"
+        assert "more than once" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("given", [None, [1], "a", 5])
+def test_what_is_no_mapping_is_no_customer(world: World, given: Any) -> None:
+    with pytest.raises(DataError, match="expected a mapping"):
+        world.model.classify(given)

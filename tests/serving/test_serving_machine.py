@@ -274,3 +274,31 @@ def test_a_lake_that_is_gone_is_said_without_its_path(
     assert answer.status_code == 503
     assert "/srv" not in answer.text
     assert "/srv/secret" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "again", [(b"host", b"localhost"), (b"host", b"evil"), (b"authorization", b"Bearer token-admin")]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_header_that_decides_may_come_once(app: Any, again: tuple[bytes, bytes], first: bool) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("nothing of a refused request is read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = scope_of("/v1/classify")
+    scope["headers"] = [again, *scope["headers"]] if first else [*scope["headers"], again]
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 400
+    assert b"Header sent twice" in sent[1]["body"]
+
+
+def test_the_language_is_read_from_a_cookie_header_of_ordinary_length(app: Any) -> None:
+    client = client_of(app, None)
+    for length, language in ((4_096, "es"), (4_097, "en")):
+        cookies = "cartera_language=es; x=".ljust(length, "\\")
+        page = client.get("/login", headers={"accept": CHROME, "cookie": cookies})
+        assert f'<html lang="{language}"' in page.text

@@ -183,3 +183,22 @@ def test_a_session_may_ask_the_api_too(world: World) -> None:
 def test_without_customers_their_routes_say_so(world: World) -> None:
     answer = client_of(app_of(world.folder / "bundle")).get("/v1/customers/c1")
     assert (answer.status_code, answer.json()["title"]) == (404, "No customers")
+
+
+@pytest.mark.parametrize(
+    ("path", "option"),
+    [
+        ("/v1/segments?x=1", "x"),
+        ("/v1/segments?language=en&language=es", "language"),
+        ("/v1/customers/1/lookalikes?k=5&k=6", "k"),
+        ("/v1/customers/1/lookalikes?k=5&limit=6", "limit"),
+        ("/v1/customers/1?", None),
+        ("/v1/customers/1/lookalikes?k=5", None),
+    ],
+)
+def test_options_are_known_and_come_once(client: Any, path: str, option: str | None) -> None:
+    answer = client.get(path)
+    if option is None:
+        assert answer.status_code in (200, 404)
+    else:
+        assert (answer.status_code, answer.json()["option"]) == (422, option)

@@ -192,6 +192,53 @@ def test_model_and_customers_change_together(tmp_path: Path) -> None:
     assert first.base.similar(5, 3).height == 3
 
 
+def test_a_worker_serves_the_model_alone_where_the_customers_went_bad(tmp_path: Path) -> None:
+    opening = Opening(bundle=write(tmp_path, 3), customers=base_folder(tmp_path, 3))
+    with (tmp_path / "customers" / "customers.arrow").open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(BundleError):
+        opening()
+    state = opening(model_alone=True)
+    assert state.now.base is None
+    assert "without customers" in str(state.problem)
+    client = client_of(make_app(state, Access(RECORDS), ServeSettings()))
+    ready = client.get("/ready").json()
+    assert (ready["customers"], ready["problem"]) == (None, state.problem)
+    assert client.post("/v1/classify", json=ONE).status_code == 200
+    # They come back by themselves when they are whole again.
+    shutil.rmtree(tmp_path / "customers")
+    base_folder(tmp_path, 3)
+    assert state.poll() is True
+    assert state.now.base is not None
+    assert state.problem is None
+    # Without a model there is nothing to serve.
+    (tmp_path / "bundle" / "centroids.npy").unlink()
+    with pytest.raises(BundleError):
+        opening(model_alone=True)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_reason_that_anybody_may_read_tells_no_folders(
+    tmp_path: Path, relative: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "a secret place"
+    folder.mkdir()
+    write(folder)
+    monkeypatch.chdir(tmp_path)
+    state = State(Path(folder.name, "bundle") if relative else folder / "bundle")
+    (folder / "bundle" / "centroids.npy").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert state.poll() is False
+    assert "bundle=bundle" in str(state.problem)
+    assert "secret" not in str(state.problem)
+    assert "/" not in str(state.problem)
+    assert "secret" in caplog.text
+    monkeypatch.setattr(state_module, "load_bundle", lambda _: open("/etc/other place/file"))  # noqa: SIM115, PTH123
+    state.look_again()
+    assert state.poll() is False
+    assert "/etc" not in str(state.problem)
+
+
 def read(path: Path, model: Any) -> pl.DataFrame:
     return pl.read_parquet(path)
 

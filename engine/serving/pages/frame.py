@@ -21,6 +21,7 @@ from engine.report.look import Chart
 from engine.report.numbers import NumberFormat
 from engine.report.page import as_json
 from engine.schema import LANGUAGES
+from engine.serving.access import cookie_of
 from engine.serving.pages.files import address
 from engine.serving.pages.map import Atlas, Atlases
 from engine.serving.pages.words import PageWords
@@ -293,7 +294,7 @@ def problem_page(request: Request, problem: Problem, settings: PageSettings) -> 
 
 def spoken(request: Request, default: str) -> str:
     """Return the language of a request: of its address, else of its cookie, else the default."""
-    for asked in (request.query_params.get("language"), request.cookies.get(LANGUAGE_COOKIE)):
+    for asked in (request.query_params.get("language"), cookie_of(request.scope["headers"], LANGUAGE_COOKIE)):
         if asked in LANGUAGES:
             return asked
     return default
