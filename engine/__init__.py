@@ -26,6 +26,10 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     # Polars alone takes a third of a second to import: `import engine` waits for nothing.
     if name in _HOMES:
