@@ -187,8 +187,8 @@ def test_the_log_and_the_figures_hold_no_id(world: World, caplog: pytest.LogCapt
             client.get(path)
         client.post("/v1/classify", json={"ana-7": 1})
         client.request("BREW", "/v1/classify")
-    figures = client.get("/metrics").text
     lines = [r.getMessage() for r in caplog.records if r.name == "engine.serving.requests"]
+    figures = client.get("/metrics").text
     assert len(lines) == 9
     assert lines[0].startswith("GET /v1/customers/{customer_id:path} 200 ")
     for text in (*lines, figures):
