@@ -52,7 +52,9 @@ def test_every_way_gives_the_bits_of_the_definition(d, dtype, by_kernel, monkeyp
         assert_same(by_numpy(monkeypatch, X, C), expected)
         for rows in (X, np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2]):
             assert_same(two_nearest(rows, C), expected)
-            np.testing.assert_array_equal(nearest(rows, C), expected.first, strict=True)
+            labels = nearest(rows, C)
+            assert labels.dtype == np.uint8
+            np.testing.assert_array_equal(labels, expected.first)
         for row, answer in zip(X, zip(*expected, strict=True), strict=True):
             assert two_nearest_of_one([float(x) for x in row], C) == answer
 
