@@ -26,8 +26,10 @@ CASES: Mapping[str, str] = {
         "disk",
         "scaling",
         "serving",
+        "soak",
         "classify",
         "neighbours",
+        "ready",
     )
 }
 """Module of each case."""

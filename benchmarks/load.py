@@ -27,23 +27,35 @@ class Load:
     seconds
         How long the load lasted.
     latencies
-        Seconds of each answered request, shape (answered,).
+        Seconds of each request that was answered or whose connection was lost, shape (answered,).
     failed
         Answers of another status than 200, and requests without any.
+    requests
+        Those that were due; in a closed loop, those that were answered.
     """
 
     seconds: float
     latencies: NDArray[np.float64]
     failed: int
+    requests: int
 
     @property
     def per_second(self) -> float:
         """Good answers a second."""
-        return (len(self.latencies) - self.failed) / self.seconds
+        return (self.requests - self.failed) / self.seconds
 
-    def quantile(self, q: float) -> float:
-        """Return a quantile of the latencies, in seconds."""
-        return float(np.quantile(self.latencies, q))
+    def quantile(self, q: float) -> float | None:
+        """Return a quantile of the latencies, in seconds; ``None`` where nothing was answered."""
+        return float(np.quantile(self.latencies, q)) if len(self.latencies) else None
+
+    def then(self, other: Load) -> Load:
+        """Return this load and the one that came after it as one."""
+        return Load(
+            self.seconds + other.seconds,
+            np.concatenate([self.latencies, other.latencies]),
+            self.failed + other.failed,
+            self.requests + other.requests,
+        )
 
 
 def post(path: str, body: bytes, *, headers: dict[str, str] | None = None, host: str = "127.0.0.1") -> bytes:
@@ -89,6 +101,10 @@ def drive(
     except ImportError:
         return asyncio.run(work)
     return uvloop.run(work)
+
+
+LAST_ONES_S = 1.0
+"""The last requests of an open loop get so much time for their answers."""
 
 
 class _Connection(asyncio.Protocol):
@@ -174,17 +190,22 @@ async def _drive(
     if per_second is None:
         await asyncio.sleep(seconds)
     else:
-        for number in range(int(seconds * per_second)):
+        asked = round(seconds * per_second)
+        for number in range(asked):
             at = begun + number / per_second
             wait = at - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
             run.due(at)
-        # The last ones get a moment, no more: what has not come by then has failed.
-        await asyncio.sleep(0.2)
+        # What has not come by then has failed.
+        until = time.perf_counter() + LAST_ONES_S
+        while len(run.latencies) < asked and time.perf_counter() < until:
+            await asyncio.sleep(0.01)
     spent = time.perf_counter() - begun
     run.over = True
     for transport, _ in made:
         transport.close()
     await asyncio.sleep(0)
-    return Load(spent, np.array(run.latencies), run.failed)
+    answered = len(run.latencies)
+    requests = answered if per_second is None else asked
+    return Load(spent, np.array(run.latencies), run.failed + requests - answered, requests)

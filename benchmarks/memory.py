@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -69,3 +70,12 @@ def held_mib(pid: int) -> float:
         return 0.0
     held = [int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:"))]
     return sum(held) / 1024
+
+
+def resident_mib(pid: int) -> float:
+    """Return the resident size of a process and all its descendants: what the kernel keeps in memory, files too."""
+    total = 0
+    for each in (pid, *children(pid)):
+        with suppress(psutil.NoSuchProcess):
+            total += psutil.Process(each).memory_info().rss
+    return total / 2**20

@@ -345,7 +345,16 @@ class CustomerBase:
         return pl.DataFrame({"x": x, "y": y, "cluster": self._clusters[chosen]})
 
     def remove(self, ids: Iterable[int | str]) -> int:
-        """Forget customers; return how many there were. The folder holds them until :meth:`save` replaces it."""
+        """Forget customers; return how many there were. The folder holds them until :meth:`save` replaces it.
+
+        Raises
+        ------
+        DataError
+            An id is neither a whole number nor text, or there is one alone instead of a list; nobody was forgotten.
+        """
+        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+            # The letters of a text would be taken for ids.
+            raise DataError(f"ids: expected a list of customer ids; got {type(ids).__name__}. One id: remove([id]).")
         rows = sorted({row for row in map(self.row, ids) if row is not None})
         if rows:
             staying = np.ones(self.n, dtype=bool)

@@ -6,11 +6,14 @@ asked for was not done, 130 interrupted.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import json
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+import typing
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.errors import CarteraError
@@ -95,6 +98,70 @@ def hydra_message(verb: str, error: Exception) -> str:
     if cause is not None and str(cause).strip() not in text:
         text = f"{text} ({str(cause).strip()})"
     return text
+
+
+def type_message(kind: type, key: str, value: Any) -> str:
+    """Return what is wrong with a setting of the wrong type: what was expected and what came.
+
+    Parameters
+    ----------
+    kind
+        Dataclass of the verb's settings.
+    key
+        Dotted name, with the place in a list in brackets.
+    value
+        What came.
+
+    Examples
+    --------
+    >>> from experiments.settings import LookalikeConfig, ServeConfig
+    >>> type_message(ServeConfig, "serve.port", "abc")
+    "serve.port: expected a whole number; got 'abc'."
+    >>> type_message(LookalikeConfig, "codes[1]", [3])
+    'codes[1]: expected text; got [3].'
+    >>> type_message(ServeConfig, "serve.prt", 1)
+    "serve.prt: no such setting (did you mean 'serve.port'?). There are serve.behind_proxy, serve.host, ..."
+    """
+    wanted: Any = kind
+    for step in re.findall(r"[^.\[\]]+", key):
+        wanted, _ = _without_none(wanted)
+        if dataclasses.is_dataclass(wanted):
+            known = typing.get_type_hints(wanted)
+            if step not in known:
+                return _no_such(key, key.rpartition(".")[0], known)
+            wanted = known[step]
+        else:
+            wanted = next(iter(typing.get_args(wanted)[-1:]), Any)
+    wanted, optional = _without_none(wanted)
+    came = json.dumps(value) if value is None or isinstance(value, bool) else f"{value!r:.80}"
+    null = ", or null" if optional else ""
+    return f"{key}: expected {_told(wanted, key, value)}{null}; got {came}."
+
+
+def _told(wanted: Any, key: str, came: Any) -> str:
+    """Return a type in words, with an example where it takes one."""
+    if dataclasses.is_dataclass(wanted):
+        inner = next(iter(typing.get_type_hints(wanted)))
+        return f"a group of settings ({key}.{inner}=… and others)"
+    if typing.get_origin(wanted) is list:
+        return f"a list, as in {key}=[{came if isinstance(came, str | int) else '…'}]"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return words.get(wanted, "another value")
+
+
+def _without_none(wanted: Any) -> tuple[Any, bool]:
+    """Return a type without its None, and whether it had one."""
+    kinds = [one for one in typing.get_args(wanted) if one is not type(None)]
+    if type(None) in typing.get_args(wanted) and len(kinds) == 1:
+        return kinds[0], True
+    return wanted, False
+
+
+def _no_such(key: str, group: str, known: Mapping[str, Any]) -> str:
+    names = sorted(f"{group}.{name}" if group else name for name in known)
+    close = difflib.get_close_matches(key, names, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"{key}: no such setting{hint}. There are {', '.join(names)}."
 
 
 def _setting_names(verb: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from engine.lookalike import Lookalikes
     from engine.schema import Word
+    from experiments.settings import LookalikeConfig
 
 
 def run(config: DictConfig) -> None:
@@ -21,6 +22,8 @@ def run(config: DictConfig) -> None:
     import polars as pl
 
     from engine.lookalike import find_lookalikes
+    from engine.lookalike.find import check_length
+    from engine.neighbours.checks import check_seed
     from engine.schema import check_language
     from experiments.output import check_target, output
     from experiments.progress import Progress
@@ -29,6 +32,8 @@ def run(config: DictConfig) -> None:
 
     c = typed(config, LookalikeConfig)
     check_language(c.language)
+    check_length(c.k)
+    check_seed(c.seed)
     out = out_folder(c.out)
     check_target(out, "lookalike")
     files = {key: getattr(c, key) for key in ("prospects", "reference", "customers", "exclude")}
@@ -53,7 +58,7 @@ def run(config: DictConfig) -> None:
                 k=c.k,
                 seed=c.seed,
             )
-        notes = [*seeds.notes, *found.notes]
+        notes = [*seeds.notes, *swapped(c, found), *found.notes]
         chosen = {
             "asked": seeds.asked,
             "columns_from": seeds.found_in,
@@ -65,6 +70,19 @@ def run(config: DictConfig) -> None:
     for note in notes:
         progress.warn(note.text(c.language))
     print_figures(found, out, language=c.language)
+
+
+def swapped(c: LookalikeConfig, found: Lookalikes) -> list[Word]:
+    """Return a warning where the two files may have been swapped: more seeds than the file of prospects has rows.
+
+    A run, or a file of segments, cannot be meant as prospects: a segment may well be larger than a list.
+    """
+    from engine.lookalike import words
+
+    seeds, prospects = found.counts["seeds"]["used"], found.counts["prospects"]["rows"]
+    if Path(c.seeds).is_dir() or c.segment is not None or seeds <= prospects:
+        return []
+    return [words.more_seeds(seeds, prospects)]
 
 
 def write_results(found: Lookalikes, chosen: dict[str, Any], notes: Sequence[Word], folder: Path) -> None:

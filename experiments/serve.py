@@ -53,22 +53,23 @@ def make_token(c: Any) -> None:
 
 def serve(c: Any) -> None:
     """Open what is served, tell where, and answer until a signal comes."""
+    import contextlib
     import secrets
-    import shutil
-    import tempfile
     from datetime import date
 
     from engine.errors import SettingError
     from engine.serving.opening import Opening
     from engine.serving.server import Worker, listen, run, share_figures
+    from engine.serving.spool import remove_leftovers, spool
     from engine.serving.tokens import TokenRecord, digest, new_token
     from experiments.score import read_customers
 
     if c.bundle is None:
         raise SettingError("bundle: required; give bundle=FOLDER, the folder `bundle` of a segment run.")
+    check_folders(c)
     settings = serve_settings(c)
-    shared = Path(tempfile.mkdtemp(prefix="cartera-serve-")) if settings.workers > 1 else None
-    try:
+    remove_leftovers()
+    with spool() if settings.workers > 1 else contextlib.nullcontext() as shared:
         if shared is not None:
             share_figures(shared / "figures")
         opening = Opening(
@@ -87,11 +88,39 @@ def serve(c: Any) -> None:
                 print(f"token: {token}", file=sys.stderr, flush=True)
             worker = Worker(settings=settings, opening=opening, tokens=records, key=secrets.token_bytes(32))
             ended_by = run(worker, sock, state)
-    finally:
-        if shared is not None:
-            shutil.rmtree(shared, ignore_errors=True)
     if ended_by == signal.SIGINT:
-        _interrupt()
+        _interrupted.append(ended_by)
+        # A terminal has shown ^C already.
+        line = "\n" if sys.stderr.isatty() else ""
+        print(f"{line}cartera serve: {_say('ended by Ctrl-C.', 'terminado con Ctrl-C.', settings)}", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+INSIDE = {
+    "bundle": ("manifest.json", ("bundle",)),
+    "customers": ("manifest.json", ("customers", "features.parquet")),
+    "lake": ("transactions", ("lake",)),
+}
+"""By setting: what its folder holds, and how such a folder, or a file that will do, is called in that of a run."""
+
+
+def check_folders(c: Any) -> None:
+    """Raise where the folder of a whole run was given for one that lies in it.
+
+    Raises
+    ------
+    SettingError
+        The run's folder has what was asked for inside; its name is told.
+    """
+    from engine.errors import SettingError
+
+    for key, (holds, names) in INSIDE.items():
+        given = getattr(c, key)
+        if given is None or (Path(given) / holds).exists():
+            continue
+        for inside in (Path(given) / name for name in names):
+            if (inside / holds).exists() or inside.is_file():
+                raise SettingError(f"{key}={given}: this is the folder of a run. Give {key}={inside}.")
 
 
 def serve_settings(c: Any) -> ServeSettings:
@@ -125,16 +154,32 @@ def serve_settings(c: Any) -> ServeSettings:
 
 
 def tell(state: State, settings: ServeSettings, port: int) -> None:
-    """Print the address and the figures that matter."""
-    now = state.now
+    """Print the address and the figures that matter, in the reader's language."""
+    from engine.report.numbers import NumberFormat
+
+    now, shown = state.now, NumberFormat(settings.language)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     scheme = "http" if settings.tls_certificate is None else "https"
-    customers = "none" if now.base is None else f"{now.base.n:,}"
-    print(f"address      {scheme}://{host}:{port}")
-    print(f"segments     {now.model.k} on {', '.join(now.model.spec.names)}")
-    print(f"customers    {customers}")
-    print(f"model        {now.digest[:12]}")
-    print(f"workers      {settings.workers}", flush=True)
+
+    def say(en: str, es: str) -> str:
+        return _say(en, es, settings)
+
+    names = ", ".join(now.model.spec.names)
+    lines = [
+        (say("address", "dirección"), f"{scheme}://{host}:{port}"),
+        (say("segments", "segmentos"), f"{now.model.k} {say('on', 'con')} {names}"),
+        (say("customers", "clientes"), say("none", "ninguno") if now.base is None else shown.whole(now.base.n)),
+        (say("model", "modelo"), now.digest[:12]),
+        (say("workers", "procesos"), str(settings.workers)),
+    ]
+    width = max(len(label) for label, _ in lines) + 4
+    for label, value in lines:
+        print(f"{label:<{width}}{value}")
+    sys.stdout.flush()
+
+
+def _say(en: str, es: str, settings: ServeSettings) -> str:
+    return es if settings.language == "es" else en
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ naive application is what a first attempt looks like: pydantic in, scikit-learn'
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,16 @@ def judge(given: Given, answer: serving.Served, task: Task) -> tuple[dict[str, A
     }
     if answer.failed:
         return facts, f"{answer.failed} requests failed"
-    if task.contestant != "cartera":
-        return facts, None
-    if answer.answer.get("segment_id") != given.segment_id:
-        return facts, f"segment {answer.answer.get('segment_id')}, expected {given.segment_id}"
-    if abs(answer.answer["margin"] - given.margin) > MARGIN_TOLERANCE:
-        return facts, f"margin {answer.answer['margin']}, expected {given.margin}"
-    return facts, None
+    return facts, fault_of(given, answer.answer) if task.contestant == "cartera" else None
+
+
+def fault_of(given: Any, answer: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with our answer on the one customer, beside the model's own."""
+    if answer.get("segment_id") != given.segment_id:
+        return f"segment {answer.get('segment_id')}, expected {given.segment_id}"
+    if abs(answer["margin"] - given.margin) > MARGIN_TOLERANCE:
+        return f"margin {answer['margin']}, expected {given.margin}"
+    return None
 
 
 CASE = Case(

@@ -9,21 +9,30 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.case import Task, Timed
-from benchmarks.load import drive, post
+from benchmarks.load import Load, drive, post
+from benchmarks.memory import resident_mib
 
 CONNECTIONS = 16
 PER_SECOND = 500.0
 STARTED_WITHIN = 60.0
 PATH = "/v1/classify"
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class Server(NamedTuple):
+    """Where a server listens, the token that it printed, if any, and its process."""
+
+    port: int
+    token: str
+    pid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +46,64 @@ class Served:
     answer: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Soaked:
+    """What a server did over a long time, and what it held at two moments, in MiB."""
+
+    load: Load
+    settled_mib: float
+    end_mib: float
+    answer: dict[str, Any]
+
+
 def cartera(given: Any, task: Task) -> Timed:
     """Load our own server, with a token as anybody else must have."""
-    command = ["-m", "experiments.serve", f"bundle={given.folder / 'bundle'}", "serve.port={port}"]
-    with _server(command, task) as (port, token):
-        headers = {"Authorization": f"Bearer {token}"}
+    with _ours(given, task) as server:
+        headers = {"Authorization": f"Bearer {server.token}"}
         if task.data == "arrow":
-            return _batch(given, port, headers)
-        return _loaded(given, task, port, headers)
+            return _batch(given, server.port, headers)
+        return _loaded(given, task, server.port, headers)
+
+
+def soak(given: Any, task: Task) -> Timed:
+    """Load our own server steadily, and look at its memory when it has settled and at the end."""
+    body = json.dumps(given.customer).encode()
+    with _ours(given, task) as server:
+        headers = {"Authorization": f"Bearer {server.token}"}
+        request = post(PATH, body, headers=headers)
+
+        def load(seconds: float) -> Load:
+            return drive(server.port, request, seconds=seconds, connections=CONNECTIONS, per_second=given.per_second)
+
+        first = load(given.settled_s)
+        settled = resident_mib(server.pid)
+        whole = first.then(load(given.seconds - given.settled_s))
+        end = resident_mib(server.pid)
+        answer = json.loads(_ask(server.port, body, "application/json", PATH, headers))
+    return Timed(_answered_within(whole, 0.99), Soaked(whole, settled, end, answer))
 
 
 def bare(given: Any, task: Task) -> Timed:
     """Load a route that does nothing."""
-    with _server(["-m", "benchmarks.peers.servers", "bare", "{port}", str(given.folder)], task) as (port, _):
-        return _loaded(given, task, port, {})
+    with _server(["-m", "benchmarks.peers.servers", "bare", "{port}", str(given.folder)], task) as server:
+        return _loaded(given, task, server.port, {})
 
 
 def naive(given: Any, task: Task) -> Timed:
     """Load a first attempt."""
-    with _server(["-m", "benchmarks.peers.servers", "naive", "{port}", str(given.folder)], task) as (port, _):
-        return _loaded(given, task, port, {})
+    with _server(["-m", "benchmarks.peers.servers", "naive", "{port}", str(given.folder)], task) as server:
+        return _loaded(given, task, server.port, {})
+
+
+def _ours(given: Any, task: Task) -> AbstractContextManager[Server]:
+    return _server(["-m", "experiments.serve", f"bundle={given.folder / 'bundle'}", "serve.port={port}"], task)
+
+
+def _answered_within(load: Load, q: float) -> float:
+    seconds = load.quantile(q)
+    if seconds is None:
+        raise RuntimeError(f"none of {load.requests} requests was answered")
+    return seconds
 
 
 def _loaded(given: Any, task: Task, port: int, headers: dict[str, str]) -> Timed:
@@ -65,7 +112,7 @@ def _loaded(given: Any, task: Task, port: int, headers: dict[str, str]) -> Timed
     rate = PER_SECOND if task.data == "open" else None
     load = drive(port, request, seconds=given.seconds, connections=CONNECTIONS, per_second=rate)
     answer = json.loads(_ask(port, json.dumps(given.customer).encode(), "application/json", PATH, headers))
-    p50, p99 = load.quantile(0.5), load.quantile(0.99)
+    p50, p99 = (_answered_within(load, q) for q in (0.5, 0.99))
     served = Served(load.per_second, p50, p99, load.failed, answer)
     return Timed(p99 if task.data == "open" else 1.0 / load.per_second, served)
 
@@ -104,8 +151,8 @@ def _ask(port: int, body: bytes, kind: str, path: str, headers: dict[str, str]) 
 
 
 @contextmanager
-def _server(command: list[str], task: Task) -> Iterator[tuple[int, str]]:
-    """Start a server on a free port, wait until it answers, and end it; also the token that it prints, if any."""
+def _server(command: list[str], task: Task) -> Iterator[Server]:
+    """Start a server on a free port, wait until it answers, and end it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -128,7 +175,7 @@ def _server(command: list[str], task: Task) -> Iterator[tuple[int, str]]:
             except OSError:
                 time.sleep(0.05)
         tokens = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("token: ")]
-        yield port, tokens[0].removeprefix("token: ").strip() if tokens else ""
+        yield Server(port, tokens[0].removeprefix("token: ").strip() if tokens else "", server.pid)
     finally:
         server.terminate()
         try:

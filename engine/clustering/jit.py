@@ -1,4 +1,4 @@
-"""How the machine code of k-means is compiled and kept on disk."""
+"""How machine code is compiled and kept on disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MATH = frozenset({"contract", "nnan", "nsz"})
 machine to machine and from one number of threads to another."""
 
 SOURCES = ("figures_kernels", "jit", "kernels", "nearest_kernels", "search_kernels", "seeding_kernels", "simd", "tiles")
-"""Modules whose functions are compiled into each other."""
+"""Modules of this package whose functions are compiled into each other."""
 
 
 ONCE = "once"
@@ -33,8 +33,9 @@ def compiled(*, parallel: bool = False, math: frozenset[str] = MATH) -> Callable
 
     numba asks only whether the file of the outermost function has changed, by its time and size. What it calls from
     other files would stay as it was when they change, and a package that was installed over an older one may have the
-    times and sizes of its predecessor. Here the content of all files counts. Where nothing can be kept, or what was
-    kept cannot be read, the function is compiled anew.
+    times and sizes of its predecessor. Here the content of all files counts: of :data:`SOURCES`, and of the files
+    called ``…kernels.py`` beside the function's own. Where nothing can be kept, or what was kept cannot be read, the
+    function is compiled anew.
     """
 
     def build(function: Any) -> Any:
@@ -51,7 +52,7 @@ def compiled(*, parallel: bool = False, math: frozenset[str] = MATH) -> Callable
             dispatcher._cache.load_overload = _telling(dispatcher._cache.load_overload, EVERY_TIME)
             return dispatcher
         kept = dispatcher._cache
-        kept._cache_file._source_stamp = _content()
+        kept._cache_file._source_stamp = _content(Path(function.__code__.co_filename).parent)
         kept.load_overload = _telling(_careful(kept.load_overload, kept.cache_path), ONCE)
         kept.save_overload = _careful(kept.save_overload, kept.cache_path)
         return dispatcher
@@ -68,7 +69,7 @@ def _telling(load: Callable[..., Any], how_often: str) -> Callable[..., Any]:
         found = load(*args)
         if found is None and not _told:
             _told = True
-            log.info("compiling the k-means kernels for this machine: up to half a minute, %s", how_often)
+            log.info("compiling the kernels for this machine: up to half a minute, %s", how_often)
         return found
 
     return attempt
@@ -108,11 +109,14 @@ def _alone(folder: str) -> Iterator[None]:
 
 
 @cache
-def _content() -> str:
-    folder = Path(__file__).parent
+def _content(folder: Path | None = None) -> str:
+    own = Path(__file__).parent
+    files = [own / f"{name}.py" for name in SOURCES]
+    if folder is not None and folder != own:
+        files += sorted(folder.glob("*kernels.py"))
     digest = hashlib.sha256()
-    for name in SOURCES:
-        digest.update((folder / f"{name}.py").read_bytes())
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from engine.errors import ColumnsMissingError, DataError
+from engine.errors import ColumnsMissingError, DataError, SettingError
 from engine.lake.keys import to_key
 from engine.lake.numbers import to_money
 from engine.lookalike import words
@@ -101,6 +101,8 @@ def comparable_columns(
     ------
     ColumnsMissingError
         A column that was named is not in one of the tables.
+    SettingError
+        ``wanted`` or ``codes`` is no list of names, or ``wanted`` an empty one.
     DataError
         No column is left.
 
@@ -113,6 +115,14 @@ def comparable_columns(
     >>> [(column.name, column.kind) for column in found.columns], [column.name for column in found.left_out]
     ([('age', 'number')], ['born', 'city'])
     """
+    for setting, given in (("columns", wanted), ("codes", codes)):
+        if isinstance(given, str):
+            # Its letters would be taken for names.
+            raise SettingError(f"{setting}: expected a list of column names; got {given!r}. One: {setting}=[{given}].")
+        if given is not None and not all(isinstance(name, str) for name in given):
+            raise SettingError(f"{setting}: expected a list of column names; got {given!r:.80}.")
+    if wanted is not None and not wanted:
+        raise SettingError("columns: expected names, as in columns=[age,income], or null for all; got an empty list.")
     names = list(dict.fromkeys(name for key in ("prospects", "seeds") for name in tables[key].columns if name != ID))
     for key, table in tables.items():
         missing = [name for name in dict.fromkeys([*(wanted or ()), *codes]) if name not in table.columns]
@@ -133,7 +143,7 @@ def comparable_columns(
         there = "; ".join(f"{words.TABLES[key].en} have {_listed(table.columns)}" for key, table in tables.items())
         why = "; ".join(f"{column.name}: {column.reason.en}" for column in found.left_out)
         raise DataError(
-            f"no column that both tables have can be compared: {there}. "
+            f"columns: expected at least one that both tables have and that can be compared; {there}. "
             + (f"Left out: {why}. " if why else "")
             + "Give the columns the same names in both files, with the same words for the same things."
         )

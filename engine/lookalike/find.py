@@ -191,22 +191,21 @@ def find_lookalikes(
     >>> found.table.select("customer_id", "rank", "shared").rows()
     [(102, 1, ['age']), (105, 2, ['age'])]
     """
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise SettingError(f"k: expected how many look-alikes to return, a whole number from 1; got {k!r}.")
+    check_length(k)
     check_seed(seed)
     of_seeds, of_prospects = check_people(seeds, "seeds"), check_people(prospects, "prospects")
     if of_seeds.frame.height < 2:
         raise DataError(
-            f"expected at least two seeds to say what they have in common; got {of_seeds.frame.height}. "
+            f"seeds: expected at least two seeds to say what they have in common; got {of_seeds.frame.height}. "
             "Give more seeds: a whole segment, or a wider condition."
         )
     known = of_seeds.keys if customers is None else pl.concat([of_seeds.keys, keys(customers, "customers")])
     left = of_prospects.without(known)
     if not left.frame.height:
         raise DataError(
-            f"all {of_prospects.frame.height} prospects are customers already (by customer_id); nobody is left to "
-            "rank. Give other prospects, or (in `cartera lookalike`, keep_customers=true) look among the customers who "
-            "are no seeds."
+            f"prospects: expected somebody who is no customer yet; all {of_prospects.frame.height} prospects are "
+            "customers already (by customer_id). Give other prospects, or (in `cartera lookalike`, "
+            "keep_customers=true) look among the customers who are no seeds."
         )
     tables = {"seeds": of_seeds.frame, "prospects": left.frame}
     against = "prospects"
@@ -217,8 +216,8 @@ def find_lookalikes(
         tables["reference"] = of_reference.frame
         if not of_reference.frame.height:
             raise DataError(
-                "everybody in the reference is a seed. Give a reference of other people too, or none: then "
-                "the prospects are the reference."
+                "reference: expected people who are no seeds; everybody in the reference is a seed. Give a reference "
+                "of other people too, or none: then the prospects are the reference."
             )
     usable = comparable_columns(tables, wanted=columns, codes=codes)
     levels, kept, constant = _divide(usable.columns, against)
@@ -249,6 +248,12 @@ def find_lookalikes(
     return Lookalikes(table, profiles, tuple(left_out), evidence, counts, tuple(notes))
 
 
+def check_length(k: Any) -> None:
+    """Raise :class:`SettingError` unless a list can be so long."""
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise SettingError(f"k: expected how many look-alikes to return, a whole number from 1; got {k!r}.")
+
+
 def _divide(columns: Sequence[Column], against: str) -> tuple[list[Levels], list[Column], list[LeftOut]]:
     """Return the levels of the columns that have at least two among seeds and reference."""
     levels, kept, left_out = [], [], []
@@ -263,7 +268,10 @@ def _divide(columns: Sequence[Column], against: str) -> tuple[list[Levels], list
             left_out.append(LeftOut(column.name, words.TOO_RARE if rare else words.CONSTANT))
     if not levels:
         why = "; ".join(f"{column.name}: {column.reason.en}" for column in left_out)
-        raise DataError(f"no column tells people apart ({why}). Give tables with other columns.")
+        raise DataError(
+            f"columns: expected one with at least two values among seeds and {against}; no column tells people apart "
+            f"({why}). Give tables with other columns."
+        )
     return levels, kept, left_out
 
 
@@ -369,8 +377,6 @@ def _of_tables(tables: dict[str, People]) -> list[Word]:
 
 def _of_sizes(seeds: int, prospects: int, k: int, table: pl.DataFrame) -> list[Word]:
     notes = [words.few_seeds(seeds)] if seeds < FEW_SEEDS else []
-    if seeds > prospects:
-        notes.append(words.more_seeds(seeds, prospects))
     if k > prospects:
         notes.append(words.fewer_than_asked(prospects, k))
     unlike = table.filter(pl.col("similarity") < 0.5).height

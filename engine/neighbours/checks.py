@@ -46,13 +46,40 @@ def checked_ids(ids: Any, n: int) -> NDArray[np.int64]:
     given = _array(ids)
     if given.shape != (n,) or (n and given.dtype.kind not in "iu"):
         raise DataError(f"neighbours: expected {n:,} whole numbers as ids; got {given.dtype} of shape {given.shape}.")
+    if n and int(given.min()) < 0:
+        raise DataError(f"neighbours: expected ids of at least 0; got {int(given.min())}.")
+    if n and int(given.max()) >= 2**63:
+        raise DataError(f"neighbours: expected ids below 2^63; got {int(given.max())}.")
     whole = given.astype(np.int64)
-    if n and int(whole.min()) < 0:
-        raise DataError(f"neighbours: expected ids of at least 0; got {int(whole.min())}.")
     repeated = n - len(np.unique(whole))
     if repeated:
         raise DataError(f"neighbours: {repeated:,} of {n:,} ids repeat another. Expected one row for each id.")
     return whole
+
+
+def checked_unwanted(ids: Any) -> NDArray[np.int64]:
+    """Return ids to remove: whole numbers in one row, each once; those that no row can have are left out."""
+    given = _array(ids)
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        raise DataError(
+            f"neighbours: expected a list of whole numbers as ids to remove; got {given.dtype} of shape {given.shape}."
+        )
+    possible = given[(given >= 0) & (given < 2**63)] if given.size else given
+    return np.unique(possible.astype(np.int64))
+
+
+def checked_table(ids: Any, slot_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the new id of each slot, -1 where it is empty, by a table from old ids to new ones."""
+    table, there = _array(ids), slot_ids[slot_ids >= 0]
+    least = int(there.max(initial=-1)) + 1
+    if table.ndim != 1 or (table.size and table.dtype.kind not in "iu") or table.size < least:
+        raise DataError(
+            f"neighbours: expected a new id for each old one, {least:,} whole numbers by old id; got {table.dtype} of "
+            f"shape {table.shape}."
+        )
+    fresh = np.full(slot_ids.shape, -1, np.int64)
+    fresh[slot_ids >= 0] = checked_ids(table[there], there.size)
+    return fresh
 
 
 def checked_exclude(exclude: Any, m: int) -> NDArray[np.int64]:
@@ -71,7 +98,7 @@ def check_k(k: Any, n: int) -> None:
     """Raise unless so many neighbours can be asked of n rows."""
     most = max(n, MOST_MORE)
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= most:
-        raise SettingError(f"neighbours: expected k to be a whole number of at least 1, at most {most:,}; got {k!r}.")
+        raise SettingError(f"k: expected a whole number of at least 1, at most {most:,}; got {k!r}.")
 
 
 def check_seed(seed: Any, *, name: str = "seed") -> None:

@@ -10,15 +10,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from engine.errors import BundleError, OutputExistsError, SourceNotFoundError
 from engine.files import replace_entry
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: leftovers stay there
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 WHOLE_BYTES = 16 * 2**20
 """Files up to this size are hashed whole: hundredths of a second each."""
@@ -33,6 +43,8 @@ MANIFEST = "manifest.json"
 def new_folder(target: Path, *, format: str) -> Iterator[Path]:
     """Yield a hidden folder to write in, which becomes ``target`` when the block ends well, and goes when it does not.
 
+    What a killed process left of the same target goes too, as soon as the new folder stands.
+
     Raises
     ------
     OutputExistsError
@@ -46,10 +58,43 @@ def new_folder(target: Path, *, format: str) -> Iterator[Path]:
     partial = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
         partial.mkdir()
-        yield partial
-        replace_entry(partial, target)
+        # Held while this process lives: who can take it knows that nobody writes there any more.
+        with _taken(partial):
+            yield partial
+            replace_entry(partial, target)
+            _remove_leftovers(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove the hidden folders of this target that no living process holds; what cannot be removed stays."""
+    ours = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{32}}(\.old)?")
+    with suppress(OSError):
+        for folder in [each for each in target.parent.iterdir() if ours.fullmatch(each.name) and each.is_dir()]:
+            with suppress(OSError), _taken(folder) as free:
+                if free:
+                    log.info("removing what an interrupted save left behind: %s", folder.name)
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _taken(folder: Path) -> Iterator[bool]:
+    """Hold a folder for this process inside the block; ``False`` where another holds it, or nobody can."""
+    if fcntl is None:
+        yield False
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken = True
+        except OSError:
+            # Held by another process, or a network folder that knows no locks.
+            taken = False
+        yield taken
+    finally:
+        os.close(descriptor)
 
 
 def write_manifest(folder: Path, *, format: str, version: int, body: Mapping[str, Any]) -> None:

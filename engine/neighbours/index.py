@@ -10,7 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import BundleError, DataError, SettingError
-from engine.neighbours.checks import check_body, check_files, check_k, check_seed, checked, checked_exclude, checked_ids
+from engine.neighbours.checks import (
+    check_body,
+    check_files,
+    check_k,
+    check_seed,
+    checked,
+    checked_exclude,
+    checked_ids,
+    checked_table,
+    checked_unwanted,
+)
 from engine.neighbours.exact import FlatRows
 from engine.neighbours.folder import new_folder, read_manifest, write_manifest
 from engine.neighbours.graph import Graph
@@ -260,13 +270,15 @@ class NeighbourIndex:
         """Remove rows by id; return how many there were.
 
         Their coordinates are gone from this index, and from the disk once it is saved over the old folder.
+
+        Raises
+        ------
+        DataError
+            The ids are no list of whole numbers; nothing was removed.
         """
-        given = np.asarray(ids)
-        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-            raise DataError(f"neighbours: expected a list of whole numbers as ids to remove; got {ids!r:.80}.")
-        unwanted = np.unique(given.astype(np.int64))
+        unwanted = checked_unwanted(ids)
         slot_ids = self._slot_ids()
-        slots = np.flatnonzero(np.isin(slot_ids, unwanted[unwanted >= 0]))
+        slots = np.flatnonzero(np.isin(slot_ids, unwanted))
         if slots.size:
             staying = self._rows.remove(slots)
             if staying is None:
@@ -279,12 +291,14 @@ class NeighbourIndex:
         return int(slots.size)
 
     def renumber(self, ids: Any) -> None:
-        """Give every row another id: ``ids[old]`` is the new one, shape (highest old id + 1,)."""
-        table = np.asarray(ids, dtype=np.int64)
-        slot_ids = self._slot_ids()
-        fresh = np.where(slot_ids >= 0, table[slot_ids], -1)
-        checked_ids(fresh[fresh >= 0], self.n)
-        self._ids = fresh
+        """Give every row another id: ``ids[old]`` is the new one, shape (highest old id + 1,) or longer.
+
+        Raises
+        ------
+        DataError
+            An old id has no new one, or the new ones are no whole numbers, below 0 or repeat; all keep their ids.
+        """
+        self._ids = checked_table(ids, self._slot_ids())
 
     def _slot_ids(self) -> NDArray[np.int64]:
         return np.arange(self._rows.slots) if self._ids is None else self._ids

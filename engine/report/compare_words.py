@@ -31,7 +31,7 @@ TEXTS: Mapping[str, Word] = {
         "{stayed} of {common} customers stayed in their segment.",
         "{stayed} de {common} clientes siguen en su segmento.",
     ),
-    "compare_period": Word("The customers as of {before} and as of {after}.", "Los clientes a {before} y a {after}."),
+    "compare_period": Word("The customers as of {before} and as of {after}.", "Los clientes al {before} y al {after}."),
     "compare_same_day": Word("Both runs look at {day}.", "Ambas ejecuciones miran la misma fecha: {day}."),
     "alike_same": Word("are the same", "son iguales"),
     "alike_very": Word("are almost the same", "son casi iguales"),

@@ -22,7 +22,7 @@ TEXTS: Mapping[str, Word] = {
     ),
     "period": Word(
         "Sales from {first} to {last}, seen on {as_of}.",
-        "Ventas del {first} al {last}, vistas a {as_of}.",
+        "Ventas del {first} al {last}, vistas al {as_of}.",
     ),
     "period_window": Word(
         "Only the {days} days before that date count.",
@@ -90,7 +90,7 @@ TEXTS: Mapping[str, Word] = {
     "map_falls": Word("The higher the {x}, the lower the {y}", "A más {x}, menos {y}"),
     "map_apart": Word(
         "{x} and {y} tell different things about a customer",
-        "{x} y {y} dicen cosas distintas de un cliente",
+        "{x} y {y}: cada una dice algo distinto de un cliente",
     ),
     "map_help": Word(
         "Each point is a customer, from a sample of {n}. The numbered marks stand at the median customer of each"

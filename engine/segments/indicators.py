@@ -7,12 +7,15 @@ kind            meaning                                                         
 =============== ==================================================================================== =======
 ``ratio``       segment mean / population mean, averaged over the measures; 1 is the average         0 to ∞
                 customer
+``peak``        the same, of the measure on which it is highest: below 1 all lie below the average   0 to ∞
 ``standing``    share of customers in segments with a lower mean, plus half of those in segments     0 to 1
                 with the same mean, averaged over the measures; 0.5 is the middle of the customers,
                 whatever one giant does to the mean
 ``quotient``    segment mean of the first measure / segment mean of the second                       0 to ∞
 ``from_top``    place among the model's segments by standing, 1 for the highest                      1 to k
 ``from_bottom`` the same from the other end, 1 for the lowest                                        1 to k
+``leading``     place by standing among the segments that reach the average on the first measure;    1 to k
+                those that do not come after them
 =============== ==================================================================================== =======
 
 The standing is the ridit of I. D. J. Bross, "How to use ridit analysis", Biometrics 14 (1958), of the segments in the
@@ -33,12 +36,17 @@ from engine.schema import require_columns
 
 KINDS: Mapping[str, tuple[float, float]] = {
     "ratio": (0.0, math.inf),
+    "peak": (0.0, math.inf),
     "standing": (0.0, 1.0),
     "quotient": (0.0, math.inf),
     "from_top": (1.0, math.inf),
     "from_bottom": (1.0, math.inf),
+    "leading": (1.0, math.inf),
 }
 """Each kind of indicator with the half-open interval that its values lie in."""
+
+EXACT = 12
+"""Decimals of a ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +169,9 @@ def _present(indicator: Indicator, table: pl.DataFrame) -> _Means:
     return _Means(indicator.name, customers, table["rank"].to_list(), means, known)
 
 
-def _average(parts: Mapping[str, list[float | None]], given: _Means) -> list[float]:
-    averages = []
+def _values(parts: Mapping[str, list[float | None]], given: _Means) -> list[list[float]]:
+    """Return the values that each segment has."""
+    rows = []
     for row in range(len(given.customers)):
         values = [value for column in parts.values() if (value := column[row]) is not None]
         if not values:
@@ -170,19 +179,34 @@ def _average(parts: Mapping[str, list[float | None]], given: _Means) -> list[flo
                 f"naming: no customer of cluster {row} has a value of {', '.join(given.means)}, which the"
                 f" indicator {given.indicator!r} needs. Choose another rule table with segments.rules."
             )
-        averages.append(math.fsum(values) / len(values))
-    return averages
+        rows.append(values)
+    return rows
 
 
-def _ratio(given: _Means) -> list[float]:
+def _average(parts: Mapping[str, list[float | None]], given: _Means) -> list[float]:
+    return [math.fsum(values) / len(values) for values in _values(parts, given)]
+
+
+def _ratios(given: _Means) -> dict[str, list[float | None]]:
     parts: dict[str, list[float | None]] = {}
     for measure, means in given.means.items():
         weights = given.known[measure]
         total = math.fsum(mean * count for mean, count in zip(means, weights, strict=True) if mean is not None)
         # Where the population's mean is nothing or less, "times the average" has no meaning: nobody stands out.
         overall = total / sum(weights) if total > 0 else 0.0
-        parts[measure] = [None if mean is None else (max(mean, 0.0) / overall if overall else 1.0) for mean in means]
-    return _average(parts, given)
+        # Rounded, so that a segment that is the average is 1 and not the last bit below it.
+        parts[measure] = [
+            None if mean is None else round(max(mean, 0.0) / overall, EXACT) if overall else 1.0 for mean in means
+        ]
+    return parts
+
+
+def _ratio(given: _Means) -> list[float]:
+    return _average(_ratios(given), given)
+
+
+def _peak(given: _Means) -> list[float]:
+    return [max(values) for values in _values(_ratios(given), given)]
 
 
 def _standing(given: _Means) -> list[float]:
@@ -216,10 +240,20 @@ def _from_bottom(given: _Means) -> list[float]:
     return [len(given.customers) + 1 - place for place in _from_top(given)]
 
 
+def _leading(given: _Means) -> list[float]:
+    first = _ratios(given)[next(iter(given.means))]
+    reaches = [ratio is not None and ratio >= 1 for ratio in first]
+    places = _from_top(given)
+    order = sorted(range(len(places)), key=lambda row: (not reaches[row], places[row]))
+    return [float(order.index(row) + 1) for row in range(len(order))]
+
+
 _VALUES: Mapping[str, Callable[[_Means], list[float]]] = {
     "ratio": _ratio,
+    "peak": _peak,
     "standing": _standing,
     "quotient": _quotient,
     "from_top": _from_top,
     "from_bottom": _from_bottom,
+    "leading": _leading,
 }

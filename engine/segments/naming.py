@@ -113,7 +113,7 @@ class RuleTable:
         Examples
         --------
         >>> [rule.name.es for rule in RuleTable.load("retail").rules][:2]
-        ['Clientes usuarios', 'Clientes potenciales']
+        ['Clientes frecuentes', 'Clientes con potencial']
         """
         import yaml
 
@@ -214,7 +214,7 @@ class RuleTable:
         ...     }
         ... )
         >>> [segment.name.es for segment in RuleTable.load("retail").name(table)]
-        ['Baja frecuencia, unidades y facturación', 'Clientes usuarios']
+        ['Baja frecuencia, unidades y facturación', 'Clientes frecuentes']
         """
         values = evaluate(self.indicators, profile)
         fired = [next(rule for rule in self.rules if rule.fires(one)) for one in values]

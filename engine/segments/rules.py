@@ -19,7 +19,7 @@ from engine.schema import LANGUAGES, Word
 from engine.segments.indicators import Indicator
 
 MOST_CELLS = 4_000_000
-"""Cells that a check looks at, one byte each; the shipped table has under two thousand."""
+"""Cells that a check looks at, one byte each; the shipped table has about two thousand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,42 +22,41 @@ class Problem(BaseModel):
     detail: str | None = Field(None, description="What was expected, what came, and the next step.")
 
 
-class Assignment(_Answer):
+class _Assigned(_Answer):
+    segment_id: str = Field(description="Stable id of the nearest segment.", examples=["seg-k3x9qa"])
+    name: str = Field(description="Its name, in the language asked for.")
+    distance: float = Field(ge=0, description="Euclidean distance to its centroid in the scaled space.")
+    margin: float | None = Field(
+        ge=0,
+        le=1,
+        description="1 - distance / distance to the second segment: 0 on the border, 1 on the centroid.",
+    )
+    second_segment_id: str | None = Field(description="The second nearest segment; null where there is one only.")
+    novel: bool = Field(description="Whether the customer is unlike those that the model was fitted on.")
+    window_days: int | None = Field(description="Period that the values refer to; null is the whole history.")
+
+
+class Assignment(_Assigned):
     """One customer of a batch."""
 
     customer_id: int | str | None = Field(None, description="As it was given; left out where none was.")
-    segment_id: str = Field(description="Stable id of the nearest segment.", examples=["seg-k3x9qa"])
-    name: str = Field(description="Its name, in the language asked for.")
-    distance: float = Field(ge=0, description="Euclidean distance to its centroid in the scaled space.")
-    margin: float | None = Field(
-        ge=0,
-        le=1,
-        description="1 - distance / distance to the second segment: 0 on the border, 1 on the centroid.",
-    )
-    second_segment_id: str | None = Field(description="The second nearest segment; null where there is one only.")
-    novel: bool = Field(description="Whether the customer is unlike those that the model was fitted on.")
 
 
-class Classification(_Answer):
+class CustomerOfTransactions(Assignment):
+    """One of the customers behind transactions."""
+
+    as_of: str = Field(description="Date that the period ends before.", examples=["2026-03-02"])
+
+
+class Classification(_Assigned):
     """One customer's segment."""
 
-    segment_id: str = Field(description="Stable id of the nearest segment.", examples=["seg-k3x9qa"])
-    name: str = Field(description="Its name, in the language asked for.")
-    distance: float = Field(ge=0, description="Euclidean distance to its centroid in the scaled space.")
-    margin: float | None = Field(
-        ge=0,
-        le=1,
-        description="1 - distance / distance to the second segment: 0 on the border, 1 on the centroid.",
-    )
-    second_segment_id: str | None = Field(description="The second nearest segment; null where there is one only.")
     second_name: str | None
     action: str = Field(description="What to do with customers of this segment.")
-    window_days: int | None = Field(description="Period that the values refer to; null is the whole history.")
-    window: str = Field(description="The same in words.")
+    window: str = Field(description="The period that the values refer to, in words.")
     distance_percentile: float = Field(
         ge=0, le=1, description="Share of the segment's customers at fit that lie nearer to its centroid."
     )
-    novel: bool = Field(description="Whether the customer is unlike those that the model was fitted on.")
     neighbour_agreement: float | None = Field(
         ge=0,
         le=1,

@@ -175,7 +175,11 @@ def as_problem(error: Exception) -> Problem:
             404: "Nothing is at this address; /docs lists what there is.",
             405: "This address takes another method; see the header Allow.",
         }.get(error.status_code, "")
-        return Problem(error.status_code, detail=detail, headers=dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        allowed = headers.get("Allow", "").split(", ")
+        if "GET" in allowed and "HEAD" not in allowed:
+            headers["Allow"] = ", ".join([*allowed, "HEAD"])
+        return Problem(error.status_code, detail=detail, headers=headers)
     return Problem(500, detail="A fault of ours; it has been noted in the server's log.")
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import math
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +48,12 @@ READ_AT_ONCE = AT_ONCE // 2
 _SETTINGS = re.compile(r"\b(data|features|index)\.[a-z_]|\brecipe\b")
 _OR_SETTING = re.compile(r",? or set (data|features|index)\.[^ ]+ to another one(?=\.)")
 
+Period = dict[str, int | str | None]
+Answer = tuple[pl.DataFrame, Period]
+
+PERIOD_HEADERS = {"window_days": b"cartera-window-days", "as_of": b"cartera-as-of"}
+"""Of every answer: the days that the values refer to (``null`` is the whole history), and where they end."""
+
 FARTHEST = float(np.finfo(np.float32).max)
 
 
@@ -75,9 +83,10 @@ class Batches:
         who = self._access.require(scope, "classify").name
         asked = options(scope["query_string"], BATCH_OPTIONS)
 
-        def work(model: SegmentModel, body: bytes, form: str, language: str) -> pl.DataFrame:
+        def work(model: SegmentModel, body: bytes, form: str, language: str) -> Answer:
             frame = rows.customers(body, form, model.spec.names, most=self._max_rows)
-            return classified(frame, model, impute=asked["impute"], language=language)
+            found = classified(frame, model, impute=asked["impute"], language=language)
+            return found, {"window_days": model.window_days}
 
         await self._answer(scope, receive, send, work, asked["language"], who)
 
@@ -86,7 +95,7 @@ class Batches:
         who = self._access.require(scope, "classify").name
         asked = options(scope["query_string"], TRANSACTION_OPTIONS)
 
-        def work(model: SegmentModel, body: bytes, form: str, language: str) -> pl.DataFrame:
+        def work(model: SegmentModel, body: bytes, form: str, language: str) -> Answer:
             frame = rows.transactions(body, form, most=self._max_rows)
             return from_transactions(frame, model, as_of=asked["as_of"], language=language)
 
@@ -105,7 +114,7 @@ class Batches:
         scope: Any,
         receive: Any,
         send: Any,
-        work: Callable[[SegmentModel, bytes, str, str], pl.DataFrame],
+        work: Callable[[SegmentModel, bytes, str, str], Answer],
         language: str | None,
         who: str,
     ) -> None:
@@ -117,7 +126,7 @@ class Batches:
         self._held += 1
         try:
             task = functools.partial(self._work, work, self._state.now.model, body, form, language or self._language)
-            found, content = await asyncio.get_running_loop().run_in_executor(self._worker, task, answer)
+            found, content, period = await asyncio.get_running_loop().run_in_executor(self._worker, task, answer)
         finally:
             self._held -= 1
         self._metrics.classified(found)
@@ -128,6 +137,7 @@ class Batches:
                 "headers": [
                     (b"content-type", rows.MEDIA_TYPES[answer].encode()),
                     (b"content-length", str(len(content)).encode()),
+                    *((PERIOD_HEADERS[name], json.dumps(value).strip('"').encode()) for name, value in period.items()),
                 ],
             }
         )
@@ -153,10 +163,17 @@ class Batches:
             raise _busy(f"{AT_ONCE} batches are being worked on.")
 
     @staticmethod
-    def _work(work: Any, model: SegmentModel, body: bytes, form: str, language: str, answer: str) -> tuple[int, bytes]:
+    def _work(
+        work: Callable[[SegmentModel, bytes, str, str], Answer],
+        model: SegmentModel,
+        body: bytes,
+        form: str,
+        language: str,
+        answer: str,
+    ) -> tuple[int, bytes, Period]:
         try:
-            frame = work(model, body, form, language)
-            return frame.height, rows.encode(frame, answer)
+            frame, period = work(model, body, form, language)
+            return frame.height, rows.encode(frame, answer, period), period
         except pl.exceptions.PanicException as panic:
             # No Exception: it would pass by all who turn a fault into an answer.
             raise RuntimeError("Polars panicked") from panic
@@ -233,8 +250,8 @@ def checked(frame: pl.DataFrame, model: SegmentModel, *, impute: bool) -> pl.Dat
 
 def from_transactions(
     frame: pl.DataFrame, model: SegmentModel, *, as_of: str | None = None, language: str = "en"
-) -> pl.DataFrame:
-    """Return the assignments of the customers behind transactions with canonical columns.
+) -> Answer:
+    """Return the assignments of the customers behind transactions with canonical columns, and the period they are of.
 
     Raises
     ------
@@ -242,6 +259,7 @@ def from_transactions(
         422: a row cannot be used, or the transactions cannot give the model's variables.
     """
     from engine.api import model_customers
+    from engine.features.store import parse_as_of
 
     try:
         mapped = {name: name for name in CANONICAL if name in frame.columns}
@@ -256,7 +274,13 @@ def from_transactions(
                 row=row,
                 reason=reason,
             )
-        return model.assign(model_customers(model, source, as_of=as_of), language=language)
+        assigned = model.assign(model_customers(model, source, as_of=as_of), language=language)
+        end = parse_as_of(as_of, source.last_timestamp())
+        at_midnight = end.time() == time()
+        return assigned, {
+            "window_days": model.window_days,
+            "as_of": (end.date() if at_midnight else end).isoformat(),
+        }
     except (DataError, SettingError) as error:
         raise Problem(422, "Unusable transactions", without_settings(str(error))) from None
 
@@ -329,12 +353,14 @@ def _refuse(frame: pl.DataFrame, row: int, model: SegmentModel, *, impute: bool)
         model.spec.row(values, impute=impute)
     except DataError as error:
         found = refused(error, model, row=row + 1)
-        found.detail = f"row {row + 1}: {found.detail}"
+        found.detail = f"row {row + 1}: {found.detail.removeprefix('customer: ')}"
         raise found from None
     raise Problem(422, "Impossible values", f"row {row + 1}: a value cannot be.", row=row + 1)
 
 
 def _warm_up(model: SegmentModel) -> None:
+    import pyarrow.ipc  # type: ignore[import-untyped]  # noqa: F401
+
     from engine.clustering.nearest import FEW_ROWS, two_nearest
 
     two_nearest(np.zeros((FEW_ROWS + 1, model.spec.d), dtype=np.float32), model.centroids)

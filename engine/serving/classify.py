@@ -6,7 +6,6 @@ the served one, which knows its own variables and says what is wrong with a valu
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from engine.errors import DataError
 from engine.schema import Word
+from engine.serving.json_names import check_names
 from engine.serving.problems import Problem
 from engine.serving.query import IMPUTE, LANGUAGE, NEIGHBOURS, options
 
@@ -124,9 +124,7 @@ def as_object(body: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(content, dict):
         raise Problem(400, "No object", f"Expected a JSON object of values by variable; got a JSON {_kind(content)}.")
-    # As many colons as names: none came twice, and the last of two did not win unseen.
-    if body.count(b":") != len(content):
-        _check_names(body)
+    check_names(body, len(content), rows=False)
     return content
 
 
@@ -141,24 +139,6 @@ def check_encoding(scope: Any) -> None:
                 f"Content-Encoding: expected a body as it is; got {coding[:100]!r}. Send it unpacked.",
                 headers={"Accept-Encoding": "identity"},
             )
-
-
-def _check_names(body: bytes) -> None:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise Problem(
-                422,
-                "Repeated variable",
-                f"{twice[:100]!r} comes more than once. Give each variable once.",
-                variable=twice[:100],
-            )
-        return found
-
-    # Numbers stay text: some are longer than the interpreter reads.
-    json.loads(body.decode(), object_pairs_hook=once, parse_int=str, parse_float=str)
 
 
 def refused(error: DataError, model: SegmentModel, **extra: Any) -> Problem:

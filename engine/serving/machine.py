@@ -133,8 +133,11 @@ class Machine:
             # Start and stop; no other protocol is offered.
             await self.app(scope, receive, send)
             return
-        start = time.perf_counter()
-        exchange = _Exchange(self, scope, receive, send)
+        start, method = time.perf_counter(), scope["method"]
+        if method == "HEAD":
+            # What a GET would answer, without its body; no route needs to know.
+            scope = {**scope, "method": "GET"}
+        exchange = _Exchange(self, scope, receive, send, bodiless=method == "HEAD")
         self.running += 1
         try:
             problem = self._refusal(scope)
@@ -157,8 +160,8 @@ class Machine:
             status = exchange.status or 499
             if status == 401:
                 self._failures.take(_address(scope))
-            self.metrics.request(route, scope["method"] if scope["method"] in METHODS else "OTHER", status, seconds)
-            log.info("%s %s %d %.1f ms", scope["method"], route, status, 1e3 * seconds)
+            self.metrics.request(route, method if method in METHODS else "OTHER", status, seconds)
+            log.info("%s %s %d %.1f ms", method, route, status, 1e3 * seconds)
 
     def route_of(self, scope: Any) -> str:
         """Return the template of the route that answered, ``unknown`` where none did."""
@@ -225,10 +228,22 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 class _Exchange:
     """One request on its way in and its answer on the way out."""
 
-    __slots__ = ("_deadline", "_left", "_limit", "_machine", "_receive", "_scope", "_send", "gone", "status")
+    __slots__ = (
+        "_bodiless",
+        "_deadline",
+        "_left",
+        "_limit",
+        "_machine",
+        "_receive",
+        "_scope",
+        "_send",
+        "gone",
+        "status",
+    )
 
-    def __init__(self, machine: Machine, scope: Any, receive: Any, send: Any) -> None:
+    def __init__(self, machine: Machine, scope: Any, receive: Any, send: Any, *, bodiless: bool) -> None:
         self._machine, self._scope, self._receive, self._send = machine, scope, receive, send
+        self._bodiless = bodiless
         self._limit = machine.rules.max_body if scope["path"] in machine.rules.large else SMALL_BODY
         self._left: int | None = self._limit
         self._deadline = 0.0
@@ -270,6 +285,8 @@ class _Exchange:
             if b"cache-control" not in given:
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}
+        elif self._bodiless:
+            message = {**message, "body": b""}
         await self._send(message)
 
     async def refuse(self, problem: Problem) -> None:

@@ -45,7 +45,7 @@ class Metrics:
             "cartera_classified", "Customers classified, one by one or in batches.", registry=self._registry
         )
         self._reloads = Counter(
-            "cartera_reloads", "New bundles taken in (ok) or refused (failed).", ["result"], registry=self._registry
+            "cartera_reloads", "New models taken in (ok), files refused (failed).", ["result"], registry=self._registry
         )
         self._model = Gauge(
             "cartera_model_loaded_timestamp_seconds",
@@ -82,10 +82,14 @@ class Metrics:
         self._rows.inc(rows)
 
     def told(self, snapshot: Snapshot | None) -> None:
-        """Count a new bundle that was taken in, or (``None``) refused."""
-        self._reloads.labels("failed" if snapshot is None else "ok").inc()
-        if snapshot is not None:
-            self.serves(snapshot)
+        """Count a new model that was taken in, or (``None``) files that were refused."""
+        if snapshot is None:
+            self._reloads.labels("failed").inc()
+            return
+        # The same model beside other customers is no new one.
+        if snapshot.digest != self._served:
+            self._reloads.labels("ok").inc()
+        self.serves(snapshot)
 
     def serves(self, snapshot: Snapshot) -> None:
         """Note which model is served."""

@@ -17,7 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from engine import __version__
 from engine.features.store import FEATURES
 from engine.serving import answers
-from engine.serving.batch import BATCH_OPTIONS, TRANSACTION_OPTIONS
+from engine.serving.batch import BATCH_OPTIONS, PERIOD_HEADERS, TRANSACTION_OPTIONS
 from engine.serving.classify import OPTIONS
 from engine.serving.reading import problems
 from engine.serving.rows import MEDIA_TYPES
@@ -45,6 +45,12 @@ BATCH_ABOUT = (
     "Rows with a value for each variable, and a customer_id if wanted. Answers with a row for each, in their order. "
     "One impossible value refuses the whole and is named by its row (the first is 1) and variable."
 )
+
+
+PERIOD_ABOUT = {
+    "window_days": "Days that the values refer to; null is the whole history. In Arrow also metadata of the schema.",
+    "as_of": "Date that this period ends before.",
+}
 
 
 def document(routes: Sequence[APIRoute], model: SegmentModel, *, max_rows: int) -> dict[str, Any]:
@@ -151,14 +157,14 @@ def _classifying() -> APIRouter:
         "One customer's segment",
         "The values refer to the model's own period, which the answer repeats.",
         answers.Classification,
-        refusals,
+        {**refusals, **problems(415)},
     )
     describe("/v1/classify/batch", "The segments of many customers", BATCH_ABOUT, list[answers.Assignment], many)
     describe(
         "/v1/classify/transactions",
         "The segments of the customers behind transactions",
         TRANSACTIONS_ABOUT,
-        list[answers.Assignment],
+        list[answers.CustomerOfTransactions],
         many,
     )
     return router
@@ -219,5 +225,10 @@ def _takes(operation: dict[str, Any], options: Mapping[str, Option], bodies: Map
     operation["requestBody"] = {"required": True, "content": dict(bodies)}
     answer = operation["responses"]["200"]["content"]
     if len(bodies) > 1:
+        operation["responses"]["200"]["headers"] = {
+            name.decode().title(): {"schema": {"type": "string"}, "description": PERIOD_ABOUT[member]}
+            for member, name in PERIOD_HEADERS.items()
+            if member == "window_days" or "as_of" in options
+        }
         answer[MEDIA_TYPES["csv"]] = {"schema": {"type": "string"}}
         answer[MEDIA_TYPES["arrow"]] = {"schema": {"type": "string", "format": "binary"}}

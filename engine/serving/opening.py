@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.serving.state import State
+from engine.serving.state import OtherModelError, State
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,11 +51,18 @@ class Opening:
         return State(self.bundle, base=base, watched=there, lake=self.lake, model_alone=model_alone)
 
     def base(self, model: SegmentModel, digest: str) -> CustomerBase:
-        """Return the customers that belong to a model."""
+        """Return the customers that belong to a model.
+
+        Raises
+        ------
+        OtherModelError
+            Those of the folder belong to another one.
+        """
         from engine.customer_base import CustomerBase
 
         assert self.customers is not None
         if self.read is None or self.customers.is_dir():
+            self._check_model(model)
             return CustomerBase.open(self.customers, model)
         if self.spool is None:
             return CustomerBase.build(self.read(self.customers, model), model)
@@ -64,6 +72,21 @@ class Opening:
             if not folder.exists():
                 CustomerBase.build(self.read(self.customers, model), model).save(folder)
         return CustomerBase.open(folder, model)
+
+    def _check_model(self, model: SegmentModel) -> None:
+        from engine.customer_base import model_digest
+
+        assert self.customers is not None
+        try:
+            belongs_to = json.loads((self.customers / "manifest.json").read_bytes())["body"]["model"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            # What is wrong with it is told where it is opened.
+            return
+        if belongs_to != model_digest(model):
+            raise OtherModelError(
+                f"customers={self.customers}: these customers were assigned with another model than bundle="
+                f"{self.bundle}. Write them anew: `cartera score bundle={self.bundle} customers=FILE index=true`."
+            )
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import asyncio
 from asyncio import TimerHandle
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from engine.serving.problems import MEDIA_TYPE, Problem
 
@@ -45,6 +45,7 @@ class PatientProtocol(HttpToolsProtocol):
     _heard = False
     _silent_bytes = 0
     _away = False
+    _answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request, or turn the connection away where there are too many."""
@@ -69,6 +70,9 @@ class PatientProtocol(HttpToolsProtocol):
         if self._away or self.transport.is_closing():
             return
         if not self._in_head:
+            if self._waiting is None and self._between_requests():
+                # Line ends alone begin no request, and have stopped uvicorn's own clock.
+                self._wait(HEADER_SECONDS)
             self._silent_bytes = self._silent_bytes + len(data) if self._in_body and not self._heard else 0
             if self._silent_bytes > SILENT_BYTES:
                 # The application may be in the middle of its answer: no other can be put there.
@@ -100,6 +104,11 @@ class PatientProtocol(HttpToolsProtocol):
         self._in_head, self._heard = False, True
         self._stop()
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # Of several requests on their way `cycle` is the last, and this the one that is answered.
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         """Note that nothing of this request is still to come."""
@@ -140,8 +149,30 @@ class PatientProtocol(HttpToolsProtocol):
             self._waiting.cancel()
             self._waiting = None
 
+    def _between_requests(self) -> bool:
+        return not self._in_body and (self._answering is None or self._answering.response_complete)
+
+    def _may_refuse(self) -> bool:
+        """Return whether a refusal can be written now; where not, see to it that the connection ends well."""
+        answering = self._answering
+        own_body = self._in_body and not self._in_head and answering is self.cycle
+        if answering is not None and own_body:
+            answering.disconnected = True
+            answering.message_event.set()
+            if answering.response_started:
+                # No other answer can be put into the middle of this one, or behind it.
+                self.transport.abort()
+                return False
+        elif answering is not None and not answering.response_complete:
+            # What is wrong came after a whole request: that one is answered, and nothing more is read.
+            answering.keep_alive, self._away = False, True
+            return False
+        return True
+
     def _turn_away(self, problem: Problem) -> None:
         self._stop()
+        if not self._may_refuse():
+            return
         body: bytes = bytes(problem.response().body)
         headers: list[tuple[bytes, Any]] = [
             (b"content-type", MEDIA_TYPE.encode()),

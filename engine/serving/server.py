@@ -32,6 +32,7 @@ from engine.serving.app import Stop, make_app
 from engine.serving.metrics import SHARED_FOLDER
 from engine.serving.opening import Opening
 from engine.serving.protocol import PatientProtocol
+from engine.serving.proxy import BehindProxy
 from engine.serving.settings import ServeSettings
 from engine.serving.state import State
 from engine.serving.tokens import TokenRecord
@@ -128,14 +129,13 @@ def server_of(worker: Worker, state: State) -> _Server:
     stop = Stop()
     app = make_app(state, access, settings, stop=stop)
     config = uvicorn.Config(
-        app,
+        BehindProxy(app, settings.proxies) if settings.behind_proxy else app,
         http=PatientProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
-        proxy_headers=settings.behind_proxy,
-        forwarded_allow_ips=list(settings.proxies),
+        proxy_headers=False,
         server_header=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACE_SECONDS,

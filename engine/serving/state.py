@@ -4,7 +4,9 @@ A new bundle is read beside the old one, checked, tried out, and taken in by one
 snapshot that it began with, so none ever sees half of two models. What cannot be taken in is told and changes nothing.
 
 A base of customers belongs to one bundle. Where one is served, model and base change together: a bundle whose base is
-not there yet waits for it, and the other way round.
+not there yet waits for it, and the other way round. That is no failure.
+
+The same model written once more is the same model: only what lies beside it is read anew.
 """
 
 from __future__ import annotations
@@ -39,9 +41,16 @@ WATCH_SECONDS = 1.0
 FOLDERS = re.compile(r"(?<![\w./~])(?:~|\.{1,2})?/(?:[^\s'\"/:]+/)*")
 """The part of a path before its last name."""
 
-Signature = tuple[tuple[str, int, int, int], ...]
+Entry = tuple[str, int, int, int]
+Signature = tuple[tuple[Entry, ...], ...]
+"""What was seen of the bundle, of each further thing that is watched, and last of the lake."""
+
 BaseOf = Callable[["SegmentModel", str], "CustomerBase"]
 """From a model and the digest of its bundle to the customers that belong to it."""
+
+
+class OtherModelError(BundleError):
+    """The customers at hand belong to another model than the bundle: one of the two has yet to come."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Snapshot:
     digest
         Of the bundle's manifest: which model this is.
     loaded_at
-        When it was taken in, UTC.
+        When this model was taken in, UTC.
     """
 
     model: SegmentModel
@@ -92,7 +101,8 @@ class State:
     Attributes
     ----------
     told
-        Called with each snapshot that is taken in later, and with ``None`` when one is refused.
+        Called with each snapshot that is taken in later, of another model or of the same one with other customers or
+        another version of the lake, and with ``None`` when one is refused.
 
     Raises
     ------
@@ -116,11 +126,14 @@ class State:
         self._watched = (self._bundle, *watched)
         self._seen = self._signature()
         self._problem: str | None = None
-        self._now = self._first(model_alone)
+        self._now: Snapshot | None = None
+        self._served_from: Signature = ()
+        self._take_in(self._first(model_alone), self._seen)
 
     @property
     def now(self) -> Snapshot:
         """The snapshot that is served; hold on to it for the whole of a request."""
+        assert self._now is not None
         return self._now
 
     @property
@@ -130,9 +143,14 @@ class State:
 
     def reload(self) -> bool:
         """Take in what the files hold now; return whether that is served."""
-        seen = self._signature()
+        seen, before = self._signature(), self.now
         try:
-            snapshot = self._load()
+            snapshot = self._load(seen)
+            self._check_nothing_inside(snapshot)
+        except OtherModelError as error:
+            self._problem = self._public(str(error))
+            log.info("%s The model of %s serves until then.", error, _since(before))
+            return False
         except (CarteraError, OSError) as error:
             self._refuse(str(error))
             return False
@@ -143,14 +161,18 @@ class State:
             return False
         finally:
             self._seen = seen
-        self._now, self._problem = snapshot, None
-        log.info("bundle=%s: now serving %s", self._bundle, snapshot.digest[:12])
+        mended, self._problem = self._problem is not None, None
+        self._take_in(snapshot, seen)
+        if snapshot.digest != before.digest:
+            log.info("bundle=%s: now serving %s", self._bundle, snapshot.digest[:12])
+        elif mended:
+            log.info("bundle=%s: all is well again; the model is still that of %s", self._bundle, _since(before))
         self.told(snapshot)
         return True
 
     def look_again(self) -> None:
         """Let the next look take in the files even if they seem unchanged."""
-        self._seen = ()
+        self._seen = self._served_from = ()
 
     def poll(self) -> bool | None:
         """Take in what has changed since the last look; return ``None`` when nothing has."""
@@ -162,10 +184,24 @@ class State:
             await asyncio.sleep(seconds)
             await asyncio.to_thread(self.poll)
 
+    def _take_in(self, snapshot: Snapshot, seen: Signature) -> None:
+        self._now, self._served_from = snapshot, seen
+
     def _refuse(self, reason: str) -> None:
         self._problem = self._public(reason)
-        log.warning("%s The model of %s stays.", reason, self._now.loaded_at.isoformat(timespec="seconds"))
+        log.warning("%s The model of %s stays.", reason, _since(self.now))
         self.told(None)
+
+    def _check_nothing_inside(self, snapshot: Snapshot) -> None:
+        """Raise where a bundle was moved into the folder of the old one instead of into its place."""
+        if snapshot.digest != self.now.digest:
+            return
+        for path in sorted(self._bundle.iterdir()):
+            if (path / "manifest.json").is_file():
+                raise BundleError(
+                    f"bundle={self._bundle}: unchanged, but another bundle lies inside it, {path.name}: `mv` onto a "
+                    "folder that is there puts things inside. Move the old folder away first."
+                )
 
     def _public(self, reason: str) -> str:
         """Return a reason without the folders that its paths are in; the log has them."""
@@ -179,14 +215,14 @@ class State:
     def _first(self, model_alone: bool) -> Snapshot:
         """Return the first snapshot."""
         try:
-            return self._load()
+            return self._load(self._seen)
         except (Exception, pl.exceptions.PanicException) as error:
             if not model_alone or self._base is None:
                 raise
             base, self._base = self._base, None
             try:
                 # A fault of the model or the lake comes up again here, and ends it.
-                alone = self._load()
+                alone = self._load(self._seen)
             finally:
                 self._base = base
             reason = str(error) if isinstance(error, CarteraError | OSError) else type(error).__name__
@@ -194,29 +230,44 @@ class State:
             self._problem = f"{self._public(reason)} The model is served without customers."
             return alone
 
-    def _load(self) -> Snapshot:
+    def _load(self, seen: Signature) -> Snapshot:
         digest = _digest(self._bundle)
         model = load_bundle(self._bundle)
         if digest is None or _digest(self._bundle) != digest:
             raise BundleError(f"bundle={self._bundle}: it changed while it was read. Nothing to do: it is read again.")
-        try_out(model, self._bundle)
+        now = self._now
+        if now is not None and now.digest == digest:
+            model, loaded_at = now.model, now.loaded_at
+        else:
+            try_out(model, self._bundle)
+            loaded_at = datetime.now(UTC)
         return Snapshot(
             model=model,
-            base=None if self._base is None else self._base(model, digest),
+            base=self._base_for(model, digest, seen),
             lake=None if self._lake is None else Lake.open(self._lake),
             bundle=self._bundle,
             digest=digest,
-            loaded_at=datetime.now(UTC),
+            loaded_at=loaded_at,
         )
 
+    def _base_for(self, model: SegmentModel, digest: str, seen: Signature) -> CustomerBase | None:
+        """Return the customers of a model; those that are served where neither they nor the model have changed."""
+        if self._base is None:
+            return None
+        now, customers = self._now, slice(1, -1)
+        same_model = now is not None and now.digest == digest
+        # After `look_again` nothing is known of them, and they are read.
+        if same_model and self._served_from and self._served_from[customers] == seen[customers]:
+            assert now is not None
+            if now.base is not None:
+                return now.base
+        return self._base(model, digest)
+
     def _signature(self) -> Signature:
-        entries = []
-        for path in self._watched:
-            entries += [_about(path), *(_about(file) for file in _files(path))]
-        if self._lake is not None:
-            # A commit adds a file here; there may be thousands of them.
-            entries.append(_about(self._lake / "transactions" / "_delta_log"))
-        return tuple(entries)
+        watched = [(_about(path), *(_about(file) for file in _files(path))) for path in self._watched]
+        # A commit adds a file here; there may be thousands of them.
+        lake = () if self._lake is None else (_about(self._lake / "transactions" / "_delta_log"),)
+        return (*watched, lake)
 
 
 def try_out(model: SegmentModel, bundle: Path) -> None:
@@ -253,9 +304,13 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def _about(path: Path) -> tuple[str, int, int, int]:
+def _about(path: Path) -> Entry:
     try:
         about = path.stat()
     except OSError:
         return path.name, 0, 0, 0
     return path.name, about.st_mtime_ns, about.st_size, about.st_ino
+
+
+def _since(snapshot: Snapshot) -> str:
+    return snapshot.loaded_at.isoformat(timespec="seconds")

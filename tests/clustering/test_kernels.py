@@ -337,6 +337,15 @@ def test_the_stamp_changes_with_every_source(name, sources):
     assert jit._content() != before
 
 
+def test_so_does_every_file_of_kernels_in_another_package(tmp_path):
+    (tmp_path / "new_kernels.py").write_text("a = 1")
+    before = jit._content(tmp_path)
+    assert before != jit._content()
+    (tmp_path / "new_kernels.py").write_text("a = 2")
+    jit._content.cache_clear()
+    assert jit._content(tmp_path) != before
+
+
 SUMMED = """
 from engine.clustering.jit import compiled
 

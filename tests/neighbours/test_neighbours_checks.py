@@ -125,3 +125,61 @@ def test_what_cannot_be_asked_is_said() -> None:
         index.search(ragged, 2)
     assert index.search(rows[:1], 6, exclude=[np.uint64(0)]).ids.tolist() == [[1, 2, 3, -1, -1, -1]]
     assert index.search(rows[:0], 2, exclude=[]).ids.shape == (0, 2)
+
+
+BAD_IDS: dict[str, Any] = {
+    "ragged": [[1], [2, 3]],
+    "text": ["1", "2"],
+    "fractions": [1.0, 2.0],
+    "truth values": [True, False],
+    "nothing": None,
+    "a table": [[1, 2], [3, 4]],
+    "too large for any integer": [1, 2**70],
+    "mixed": [1, "2"],
+}
+
+
+@pytest.mark.parametrize("ids", BAD_IDS.values(), ids=BAD_IDS.keys())
+def test_ids_of_another_form_are_refused_and_nothing_has_changed(ids: Any) -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    index = build(rows, np.arange(50) + 3)
+    before = index.search(rows, 5)
+    for change in (index.remove, index.renumber):
+        with pytest.raises(DataError, match=r"neighbours: expected .*; got|rows of one length"):
+            change(ids)
+    assert index.n == 50
+    assert (index.search(rows, 5).ids == before.ids).all()
+
+
+def test_a_table_of_new_ids_that_does_not_fit_changes_nothing() -> None:
+    rows = np.eye(4, dtype=np.float32)
+    index = build(rows, [5, 6, 7, 9])
+    index.remove([6])
+    for table, said in (
+        (np.arange(9), r"10 whole numbers by old id; got int64 of shape \(9,\)"),
+        (np.arange(10).astype(float), r"10 whole numbers by old id; got float64"),
+        (np.arange(10) - 8, "at least 0; got -3"),
+        (np.zeros(10, int), "2 of 3 ids repeat"),
+        (np.full(10, 2**64 - 1, np.uint64), "below 2\\^63"),
+        ([], r"10 whole numbers"),
+    ):
+        with pytest.raises(DataError, match=said):
+            index.renumber(table)
+        assert sorted(index.search(rows, 3).ids[0]) == [5, 7, 9]
+    # What stands where nobody has the id does not matter.
+    index.renumber([-1, -1, -1, -1, -1, 0, 0, 1, 99, 2, 99])
+    assert sorted(index.search(rows, 3).ids[0]) == [0, 1, 2]
+    index.remove([0, 1, 2])
+    index.renumber([])
+    assert index.n == 0
+
+
+def test_ids_that_no_row_can_have_are_not_there_to_remove() -> None:
+    index = build(np.eye(3))
+    assert index.remove(np.array([2**64 - 1, 2**63, 1], np.uint64)) == 1
+    assert index.remove([-1, 2**62]) == 0
+    assert index.remove([]) == index.remove(()) == 0
+    assert index.n == 2
+    with pytest.raises(DataError, match="below 2\\^63; got 18446744073709551615"):
+        index.add(np.eye(3)[:1], np.array([2**64 - 1], np.uint64))
+    assert index.n == 2

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -150,3 +152,56 @@ def test_large_files_are_known_by_their_length_and_ends(tmp_path, monkeypatch: p
         changed[place] ^= 1
         file.write_bytes(bytes(changed))
         assert (fingerprint(file) != known) is seen, place
+
+
+SAVES_AND_WAITS = """
+import sys
+from pathlib import Path
+from engine.neighbours.folder import new_folder
+with new_folder(Path(sys.argv[1]), format="x") as partial:
+    (partial / "customers.arrow").write_bytes(b"persons")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(folder.fcntl is None, reason="without such locks leftovers stay")
+def test_what_a_killed_save_left_goes_with_the_next_one(tmp_path) -> None:
+    target = tmp_path / "cust.omers"
+    index = build(make_rows(4, 50))
+    index.save(target)
+    command = [sys.executable, "-c", SAVES_AND_WAITS, str(tmp_path / "cust.omers2")]
+    with (
+        subprocess.Popen(
+            [*command[:-1], str(tmp_path / "other")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as living,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed,
+    ):
+        for process in (living, killed):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "writing\n"
+        killed.kill()
+        killed.wait()
+        # As if both had saved to the same place.
+        for left in tmp_path.glob(".*"):
+            name = left.name.replace("cust.omers2", "cust.omers").replace("other", "cust.omers")
+            left.rename(tmp_path / name)
+        held, gone = sorted(tmp_path.glob(".cust.omers.*")), []
+        assert len(held) == 2
+        (tmp_path / f".cust.omers.{'0' * 32}.old").mkdir()
+        # Names that only look like ours, and a file.
+        for name in (f".custXomers.{'0' * 32}", ".cust.omers.mine", f".cust.omers.{'g' * 32}"):
+            (tmp_path / name).mkdir()
+            gone.append(name)
+        (tmp_path / f".cust.omers.{'1' * 32}").write_text("a file")
+        gone.append(f".cust.omers.{'1' * 32}")
+        index.save(target)
+        there = {path.name for path in tmp_path.iterdir()}
+        # Of the two that were being written only that of the living process is there.
+        assert len(there - {"cust.omers", *gone}) == 1
+        assert {"cust.omers", *gone} <= there
+        assert NeighbourIndex.load(target).n == 50
+        living.kill()
+        living.wait()
+        index.save(target)
+        assert {path.name for path in tmp_path.iterdir()} == {"cust.omers", *gone}

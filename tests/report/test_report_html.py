@@ -275,7 +275,7 @@ def test_every_segment_is_there_with_its_words_and_figures(language, pages):
             [
                 "El 29,2 % de los clientes aporta el 66,0 % de la facturación",
                 "4.596.039,58",
-                "Ventas del 1 de enero de 2017 al 1 de enero de 2018, vistas a 2 de enero de 2018.",
+                "Ventas del 1 de enero de 2017 al 1 de enero de 2018, vistas al 2 de enero de 2018.",
                 "El segmento «Clientes usuarios» pesa en facturación 2,3 veces lo que pesa en clientes",
                 "A partir de 4, añadir segmentos compensa menos",
                 "De los números permitidos, 3 es el que mejor separa; con 4 la silueta es 0,59",

@@ -5,10 +5,11 @@ import polars as pl
 import pytest
 
 from engine.segments.naming import RuleTable
+from engine.segments.profile import profile
 
 RETAIL = RuleTable.load("retail")
-USUARIOS, POTENCIALES = "Clientes usuarios", "Clientes potenciales"
-NUEVOS, BAJA = "Clientes nuevos / poco usuarios", "Baja frecuencia, unidades y facturación"
+USUARIOS, POTENCIALES = "Clientes frecuentes", "Clientes con potencial"
+NUEVOS, BAJA = "Clientes nuevos u ocasionales", "Baja frecuencia, unidades y facturación"
 
 
 def model(*rows: tuple[float, ...]) -> pl.DataFrame:
@@ -91,6 +92,15 @@ MODELS = {
         model((100, 1.1, 900, 9000, 40, 500), (300, 12, 800, 4000, 5, 500), (600, 3, 50, 300, 60, 500)),
         [POTENCIALES, USUARIOS, BAJA],
     ),
+    # k-means on recency, frequency and average ticket of grocery baskets: the largest baskets come seldom
+    "the biggest order less often than the average": (
+        model((861, 56.9, 1101, 2785, 8, 348), (922, 103.2, 923, 2096, 4, 353), (686, 17, 170, 387, 63, 311)),
+        [POTENCIALES, USUARIOS, BAJA],
+    ),
+    "nobody is almost lost who bought a short while ago": (
+        model((500, 10, 100, 1000, 60, 600), (400, 6, 60, 600, 60, 550), (300, 4, 40, 400, 5, 550)),
+        [USUARIOS, POTENCIALES, POTENCIALES],
+    ),
     "one segment for all": (model((100, 3, 30, 300, 40, 200)), [USUARIOS]),
 }
 
@@ -133,8 +143,8 @@ def test_two_namesakes_are_told_apart_by_what_differs_most() -> None:
     )
     names = [segment.name for segment in RETAIL.name(table)]
     assert [name.es for name in names[1:3]] == [
-        "Clientes potenciales · los que llevan más tiempo sin comprar",
-        "Clientes potenciales · los que han comprado más recientemente",
+        "Clientes con potencial · los que llevan más tiempo sin comprar",
+        "Clientes con potencial · los de compra más reciente",
     ]
     assert [name.en for name in names[1:3]] == [
         "Customers with potential · those longest without buying",
@@ -146,9 +156,9 @@ def test_the_one_that_stands_out_in_nothing_is_in_between() -> None:
     table, _ = MODELS["complete journey, 8"]
     names = [segment.name.es for segment in RETAIL.name(table)]
     assert names[4:7] == [
-        "Clientes nuevos / poco usuarios · los que más unidades compran",
-        "Clientes nuevos / poco usuarios · los intermedios",
-        "Clientes nuevos / poco usuarios · los que menos unidades compran",
+        "Clientes nuevos u ocasionales · los que más unidades compran",
+        "Clientes nuevos u ocasionales · los intermedios",
+        "Clientes nuevos u ocasionales · los que menos unidades compran",
     ]
 
 
@@ -184,9 +194,67 @@ def test_namesakes_that_do_not_differ_are_numbered_by_rank() -> None:
     same = (400, 4, 40, 400, 60, 550)
     table = model((100, 30, 300, 9000, 5, 600), same, same, (500, 1, 8, 60, 400, 600))
     backwards = table.reverse()
-    expected = ["Clientes usuarios", "Clientes potenciales · 1", "Clientes potenciales · 2", BAJA]
+    expected = [USUARIOS, "Clientes con potencial · 1", "Clientes con potencial · 2", BAJA]
     assert [segment.name.es for segment in RETAIL.name(table)] == expected
     assert [segment.name.es for segment in RETAIL.name(backwards)] == expected[::-1]
+
+
+def any_customers(seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return customers and the profile of a division of them in which orders, size and recency need not agree."""
+    draw = np.random.default_rng(seed)
+    n, k = 500, int(draw.integers(2, 9))
+    habit, size, price = draw.lognormal(0, 0.9, (3, n))
+    tie, tenure = draw.uniform(-0.8, 1), np.round(draw.uniform(1, 700, n))
+    silence = draw.beta(*draw.uniform(0.3, 3, 2), n)
+    customers = pl.DataFrame(
+        {
+            "frequency": np.ceil(3 * habit),
+            "units": np.ceil(20 * size * habit**tie),
+            "monetary": np.round(50 * price * habit**tie, 2) + 1,
+            "recency_days": np.round(tenure * silence),
+            "tenure_days": tenure,
+        }
+    )
+    scale = [np.log(customers[name]) for name in ("frequency", "units", "monetary")] + [tenure / 200, silence * 2]
+    score = np.sum([weight * one for weight, one in zip(draw.normal(size=5), scale, strict=True)], axis=0)
+    labels = (np.argsort(np.argsort(score)) * k // n).astype(np.int32)
+    return customers, profile(customers, labels, k)
+
+
+BOUGHT = ("frequency", "units", "monetary")
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_no_name_contradicts_the_figures_of_its_segment(seed: int) -> None:
+    customers, table = any_customers(seed)
+    every = {name: float(customers[name].mean()) for name in customers.columns}  # type: ignore[arg-type]
+    middle = float(customers["frequency"].median())  # type: ignore[arg-type]
+    rows = [
+        (one, {name: row[f"{name}_mean"] for name in every})
+        for one, row in zip(RETAIL.name(table), table.iter_rows(named=True), strict=True)
+    ]
+    frequent = [mean for one, mean in rows if one.rule == "usuarios"]
+    for one, mean in rows:
+        times = [mean[name] / every[name] for name in BOUGHT]
+        if one.rule == "usuarios":
+            assert mean["frequency"] >= every["frequency"] * (1 - 1e-9)
+            assert mean["frequency"] > middle
+            assert sum(times) / 3 >= 1 or one.indicators["standing"] >= 0.6
+        if one.rule == "potenciales":
+            # "Less than frequent customers buy in orders, units or revenue."
+            assert all(any(mean[name] < other[name] for name in BOUGHT) for other in frequent)
+            assert sum(times) / 3 >= 0.45 - 1e-9 or one.indicators["standing"] >= 0.5 or max(times) >= 1 - 1e-9
+        if one.rule == "nuevos":
+            new = mean["tenure_days"] < 0.6 * every["tenure_days"] and mean["recency_days"] < every["recency_days"]
+            assert new or (sum(times) / 3 < 0.45 and max(times) < 1)
+        if one.rule == "baja":
+            assert max(times) < 1
+            assert mean["recency_days"] >= every["recency_days"] * (1 - 1e-9)
+
+
+def test_the_segments_of_the_laws_bear_all_the_names() -> None:
+    names = {one.rule for seed in range(150) for one in RETAIL.name(any_customers(seed)[1])}
+    assert names == {rule.key for rule in RETAIL.rules}
 
 
 def random_model(seed: int) -> pl.DataFrame:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 import math
 from pathlib import Path
@@ -89,7 +88,7 @@ def test_no_rule_of_a_preset_is_impossible(preset: str) -> None:
     table = RuleTable.load(preset)
     seen = set()
     grid = [0.1, 0.47, 0.7, 0.9, 1.2, 3.0]
-    for values in itertools.product(grid, repeat=len(table.indicators)):
+    for values in np.random.default_rng(0).choice(grid, size=(5000, len(table.indicators))).tolist():
         pairs = zip(table.indicators, values, strict=True)
         named = {one.name: max(value, one.domain[0]) for one, value in pairs}
         seen.update(one.key for one in table.rules if one.fires(named))
@@ -248,6 +247,10 @@ def three_segments(**more: list[Any]) -> pl.DataFrame:
         ("standing", ("monetary", "frequency"), [0.5, 0.45, 0.575]),
         ("from_top", ("monetary", "frequency"), [2, 3, 1]),
         ("quotient", ("frequency", "monetary"), [0.4, 0.02, 1 / 90]),
+        ("peak", ("monetary", "frequency"), [1.6, 50 / 38, 90 / 38]),
+        # Only the first orders as often as the average; then the others, the better first.
+        ("leading", ("frequency", "monetary"), [1, 3, 2]),
+        ("leading", ("monetary", "frequency"), [3, 2, 1]),
         # A measure that the profile lacks is left out.
         ("ratio", ("monetary", "nothing"), [10 / 38, 50 / 38, 90 / 38]),
     ],
@@ -277,6 +280,18 @@ def test_one_giant_does_not_move_anybodys_standing() -> None:
 def test_where_the_populations_mean_is_nothing_nobody_stands_out(mean: float) -> None:
     table = three_segments().with_columns(monetary_mean=pl.lit(mean))
     assert [one["it"] for one in evaluate([Indicator("it", "ratio", ("monetary",))], table)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_is_the_average_is_not_below_it_by_a_rounding_error(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    table = pl.DataFrame({"customers": draw.integers(1, 10_000, 5), "rank": range(1, 6)})
+    table = table.with_columns(monetary_mean=pl.lit(draw.lognormal()), frequency_mean=pl.lit(draw.lognormal()))
+    kinds = [Indicator(kind, kind, ("monetary", "frequency")) for kind in ("ratio", "peak", "leading")]
+    found = evaluate(kinds, table)
+    assert [one["ratio"] for one in found] == [1.0] * 5
+    assert [one["peak"] for one in found] == [1.0] * 5
+    assert [one["leading"] for one in found] == [1, 2, 3, 4, 5]
 
 
 def test_a_quotient_by_nothing_is_endless_unless_nothing_is_divided() -> None:

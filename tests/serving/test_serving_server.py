@@ -30,6 +30,15 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 30.0
 
 
+SPANISH = {
+    "dirección": "address",
+    "segmentos": "segments",
+    "clientes": "customers",
+    "modelo": "model",
+    "procesos": "workers",
+}
+
+
 class Server:
     """A server that runs: its address, and what it said."""
 
@@ -49,7 +58,7 @@ class Server:
             line = self.process.stdout.readline().decode()
             assert line, self.said.read_text()
             name, _, value = line.partition(" ")
-            self.figures[name] = value.strip()
+            self.figures[SPANISH.get(name, name)] = value.strip()
         self.port = int(self.figures["address"].rpartition(":")[2])
         self.token = ""
         wait_for(lambda: self.get("/health")[0] == 200)
@@ -134,7 +143,7 @@ class Asking(threading.Thread):
 def test_one_process_from_start_to_end(world: World) -> None:
     folder, bundle = world.folder, world.folder / "bundle"
     with running(folder, "bundle=bundle", "language=es") as server:
-        assert server.figures["segments"].startswith("3 on recency_days")
+        assert server.figures["segments"].startswith("3 con recency_days")
         wanted = world.model.classify(ONE)
         status, answer = server.ask("POST", "/v1/classify", ONE)
         assert (status, answer["distance"], answer["name"]) == (200, wanted.distance, wanted.segment.name.es)
@@ -222,6 +231,7 @@ def test_two_workers_over_one_socket(world: World) -> None:
             )
         wait_for(lambda: all(server.get("/v1/customers/7")[0] == 200 for _ in range(10)))
         assert server.end(signal.SIGINT) == 130
+        assert server.said.read_text().splitlines()[-1] == "cartera serve: ended by Ctrl-C."
         lines = [line for line in server.said.read_text().splitlines() if line.startswith("{")]
         entries = [json.loads(line) for line in lines]
         requests = [entry for entry in entries if entry.get("route") == "/v1/customers/{customer_id:path}"]
@@ -355,9 +365,23 @@ def test_tokens_are_made_on_the_command_line(cartera: Cartera, tmp_path: Path) -
         (("bundle=none", "runs=[nowhere]"), "nowhere"),
         (("bundle=none", "serve.prot=1"), "no setting 'serve.prot'"),
         (("-m", "bundle=none,nothing"), "does not end by itself"),
+        (("bundle=run",), "Give bundle=run/bundle."),
+        (("bundle=run/bundle", "customers=scored"), "Give customers=scored/customers."),
+        (("bundle=run/bundle", "customers=feat"), "Give customers=feat/features.parquet."),
+        (("bundle=run/bundle", "lake=run"), "Give lake=run/lake."),
     ],
 )
-def test_what_cannot_be_served_is_said(cartera: Cartera, arguments: tuple[str, ...], says: str) -> None:  # noqa: F811
+def test_what_cannot_be_served_is_said(
+    cartera: Cartera,  # noqa: F811
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    for file in ("run/bundle/manifest.json", "run/lake/transactions", "scored/customers/manifest.json"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "feat").mkdir()
+    (tmp_path / "feat" / "features.parquet").touch()
     ran = cartera("serve", *arguments)
     assert ran.code == 2, ran.err
     assert says in ran.err

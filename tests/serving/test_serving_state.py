@@ -132,7 +132,7 @@ def test_a_hang_up_signal_reads_again_what_seems_unchanged(tmp_path: Path) -> No
     state.look_again()
     assert state.poll() is True
     assert state.now is not first
-    assert state.now.digest == first.digest
+    assert (state.now.digest, state.now.loaded_at) == (first.digest, first.loaded_at)
 
 
 def test_the_watch_takes_in_what_comes(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 import jinja2
+from markupsafe import Markup, escape
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -44,6 +45,12 @@ MOST_FIELDS = 300
 
 LANGUAGE_NAMES = {"en": "English", "es": "Español"}
 
+LONGEST_LANGUAGES = 500
+"""Characters of a header ``Accept-Language``; browsers send some fifty, and a longer one is passed over."""
+
+SHORT_DIGEST = 12
+"""Characters by which a model is called, here and on the command line."""
+
 
 @dataclass(frozen=True, slots=True)
 class PageSettings:
@@ -52,7 +59,7 @@ class PageSettings:
     Attributes
     ----------
     language
-        Of a visitor who has chosen none: ``en`` or ``es``.
+        Of a visitor who has chosen none and whose browser asks for none of ours: ``en`` or ``es``.
     runs
         Folders of ``cartera segment`` that can be compared.
     read_run
@@ -111,6 +118,11 @@ class Visit:
         """Whether there are customers at hand and this visitor may see them."""
         return self.snapshot.base is not None and self.may("customers")
 
+    @property
+    def model_name(self) -> str:
+        """What the model is called: the beginning of its digest."""
+        return self.snapshot.digest[:SHORT_DIGEST]
+
     def may(self, role: str) -> bool:
         """Tell whether the visitor has a role, or one that includes it."""
         return self.principal is not None and self.principal.may(role)
@@ -127,20 +139,21 @@ class Visit:
                 title=title,
                 charts=drawn,
                 specs=as_json({"charts": [one.to_dict() for one in drawn.values()], "save": self.say("save_image")}),
-                footer=self._footer(),
                 **values,
             ),
             status_code=values.get("status", 200),
         )
 
-    def _footer(self) -> str:
+    @property
+    def footer(self) -> str:
+        """What stands below a page: the release, and for who has logged in the model."""
         if self.principal is None:
             return self.say("serving_footer_bare", version=__version__)
         loaded = self.snapshot.loaded_at
         return self.say(
             "serving_footer",
             version=__version__,
-            digest=self.snapshot.digest[:8],
+            digest=self.model_name,
             day=self.to.date(loaded.date().isoformat()),
             time=f"{loaded:%H:%M}",
         )
@@ -202,7 +215,15 @@ class Frame:
                 response = problem_page(request, problem, self.settings)
             return self._remember(request, response)
 
-        return Route(path, endpoint, methods=list(methods), name=f"page {path}")
+        return PageRoute(self, path, endpoint, methods)
+
+    def problem(self, request: Request, say: PageWords, status: int, values: Mapping[str, Any]) -> str:
+        """Fill in the page of a problem, with the menu for who has logged in."""
+        # Where the fault is ours, the page must not need what may be broken.
+        principal = None if status >= 500 else self.access.of_request(request)
+        visit = None if principal is None else self._visit(request, principal, {})
+        footer = say("serving_footer_bare", version=__version__) if visit is None else visit.footer
+        return self.render("problem.html.j2", request, say, visit=visit, footer=footer, **values)
 
     def words(self, request: Request) -> PageWords:
         """Return the texts in the language of a request."""
@@ -221,8 +242,10 @@ class Frame:
             "known": principal is not None,
             "sees_people": visit is not None and visit.sees_people,
             "csrf": self.access.csrf(request),
-            "runs": bool(self.settings.runs),
+            "runs": len(self.settings.runs) > 1,
             "address": address,
+            "charts": {},
+            "footer": "" if visit is None else visit.footer,
             "resend": "",
             **values,
         }
@@ -248,10 +271,18 @@ class Frame:
         return response
 
 
+class PageRoute(Route):
+    """The route of a page; it knows the frame that the page stands in."""
+
+    def __init__(self, frame: Frame, path: str, endpoint: Callable[..., Any], methods: tuple[str, ...]) -> None:
+        super().__init__(path, endpoint, methods=list(methods), name=f"page {path}")
+        self.frame = frame
+
+
 @cache
 def templates() -> jinja2.Environment:
     """Return the templates of the pages; marks and drawings are those of the report."""
-    return jinja2.Environment(
+    found = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [jinja2.PackageLoader("engine.serving.pages"), jinja2.PackageLoader("engine.report")]
         ),
@@ -259,6 +290,26 @@ def templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+    )
+    found.filters["coded"] = coded
+    return found
+
+
+def coded(text: str) -> Markup:
+    """Show what stands between backticks as code; the rest is escaped.
+
+    Examples
+    --------
+    >>> print(coded("Run `cartera serve` & log in."))
+    Run <code>cartera serve</code> &amp; log in.
+    >>> print(coded("A lone ` stays."))
+    A lone ` stays.
+    """
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
     )
 
 
@@ -279,25 +330,58 @@ def problem_page(request: Request, problem: Problem, settings: PageSettings) -> 
     if not say.has(title):
         title = "problem_500" if status >= 500 else "problem_other"
     own = isinstance(problem, PageProblem)
-    page = {
-        "say": say,
-        "language": say.language,
+    values = {
         "title": say(title),
         "status": status,
         "detail": problem.detail if own or not advice else "",
         "advice": "" if own else advice,
         "login": status == 401,
-        "address": address,
     }
-    return HTMLResponse(templates().get_template("problem.html.j2").render(page), status, problem.headers)
+    frame = _frame_of(request)
+    if frame is not None:
+        return HTMLResponse(frame.problem(request, say, status, values), status, problem.headers)
+    bare = {
+        "say": say,
+        "language": say.language,
+        "languages": [],
+        "here": "",
+        "known": False,
+        "charts": {},
+        "address": address,
+        "footer": say("serving_footer_bare", version=__version__),
+        "resend": "",
+    }
+    return HTMLResponse(templates().get_template("problem.html.j2").render(bare | values), status, problem.headers)
 
 
 def spoken(request: Request, default: str) -> str:
-    """Return the language of a request: of its address, else of its cookie, else the default."""
+    """Return the language of a request: of its address, else of its cookie, else of its browser, else the default."""
     for asked in (request.query_params.get("language"), cookie_of(request.scope["headers"], LANGUAGE_COOKIE)):
         if asked in LANGUAGES:
             return asked
-    return default
+    return preferred(request.headers.get("accept-language", "")) or default
+
+
+def preferred(header: str) -> str | None:
+    """Return which of our languages a header ``Accept-Language`` likes best; None where it names none of them.
+
+    Examples
+    --------
+    >>> preferred("es-MX,es;q=0.9,en;q=0.8"), preferred("de, en-GB;q=0.5"), preferred("fr"), preferred("en;q=0, es")
+    ('es', 'en', None, 'es')
+    """
+    found: dict[str, float] = {}
+    for part in header.split(",") if len(header) <= LONGEST_LANGUAGES else ():
+        name, _, weight = part.partition(";")
+        language = name.strip().lower().partition("-")[0]
+        try:
+            liking = float(weight.strip().removeprefix("q=") or 1)
+        except ValueError:
+            continue
+        if language in LANGUAGES and 0 < liking <= 1:
+            found[language] = max(liking, found.get(language, 0.0))
+    # Of two that are liked alike the first named is meant.
+    return max(found, key=found.__getitem__, default=None)
 
 
 def in_language(request: Request, language: str) -> str:
@@ -360,6 +444,12 @@ class PageProblem(Problem):
 def not_found(detail: str) -> PageProblem:
     """Return the problem of something that is not there."""
     return PageProblem(404, detail=detail)
+
+
+def _frame_of(request: Request) -> Frame | None:
+    """Return the frame of the pages of the application that answers; None before it was reached."""
+    app = request.scope.get("app")
+    return next((route.frame for route in getattr(app, "routes", ()) if isinstance(route, PageRoute)), None)
 
 
 def _to_login(request: Request) -> Response:

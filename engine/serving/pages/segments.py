@@ -154,7 +154,7 @@ def _facts(visit: Visit, view: ModelView, people: int) -> list[tuple[str, str]]:
         (say("run_window"), view.window),
         (say("model_customers"), to.whole(people)),
         (say("model_features"), ", ".join(view.measure(name).title for name in view.model.spec.names)),
-        (say("model_file"), visit.snapshot.digest[:8]),
+        (say("model_file"), visit.model_name),
     ]
     if facts.get("where"):
         rows.insert(2, (say("run_where"), str(facts["where"])))

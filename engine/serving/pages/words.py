@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engine.report.look import lower_first, upper_first
 from engine.report.words import Words
 from engine.schema import Word
 
@@ -79,24 +80,24 @@ TEXTS: Mapping[str, Word] = {
     ),
     "no_segment": Word("The model in use has no segment “{id}”.", "El modelo en uso no tiene ningún segmento «{id}»."),
     "no_base": Word(
-        "No customers are at hand: the server was started without customers=.",
-        "No hay clientes disponibles: el servidor se ha arrancado sin customers=.",
+        "No customers can be looked up here: the server was started without `customers=`.",
+        "Aquí no se pueden consultar clientes: el servidor se ha arrancado sin `customers=`.",
     ),
     # Overview
-    "overview_fitted": Word("Fitted as of {as_of}, on {window}.", "Ajustado a {as_of}, con {window}."),
+    "overview_fitted": Word("Fitted as of {as_of}, on {window}.", "Ajustado al {as_of}, con {window}."),
     "window_whole": Word("the whole history", "todo el histórico"),
     "window_days": Word("the last {days} days", "los últimos {days} días"),
     "old_model": Word(
         "The newest model was refused and the one before goes on serving.",
         "El modelo más reciente no se ha podido aceptar y sigue en uso el anterior.",
     ),
-    "overview_known": Word("customers at hand", "clientes disponibles"),
+    "overview_known": Word("customers to look up", "clientes que se pueden consultar"),
     "overview_measures": Word("measures compared", "medidas comparadas"),
     "overview_segments_lead": Word("In order of revenue per customer.", "Por orden de facturación por cliente."),
-    "model_title": Word("What the model was fitted on", "Con qué se ajustó el modelo"),
+    "model_title": Word("What the model was fitted on", "Con qué datos se ajustó el modelo"),
     "model_caption": Word("Facts of the model", "Datos del modelo"),
-    "model_customers": Word("Customers at fit", "Clientes en el ajuste"),
-    "model_features": Word("Customers compared on", "Clientes comparados según"),
+    "model_customers": Word("Customers it was fitted on", "Clientes con los que se ajustó"),
+    "model_features": Word("Measures compared", "Medidas comparadas"),
     "model_file": Word("Model", "Modelo"),
     # Map
     "plane_finding": Word(
@@ -138,59 +139,61 @@ TEXTS: Mapping[str, Word] = {
     "typical_lead": Word(
         "Those who lie nearest to the centre of the segment.", "Los que están más cerca del centro del segmento."
     ),
-    "its_people": Word("More of its customers", "Más clientes suyos"),
+    "its_people": Word("More customers of this segment", "Más clientes de este segmento"),
     "all_segments": Word("All segments", "Todos los segmentos"),
     # Classify
     "classify_title": Word("Which segment does a customer belong to?", "¿A qué segmento pertenece un cliente?"),
-    "classify_lead": Word(
-        "Type the {n} values below. They refer to {window}, counted up to the day you look.",
-        "Escriba los {n} valores siguientes. Se refieren a {window}, contados hasta el día en que se mira.",
+    "classify_lead": Word("Type the {n} values below.", "Escriba los {n} valores siguientes."),
+    "classify_lead_one": Word("Type the value below.", "Escriba el valor siguiente."),
+    "of_window_whole": Word(
+        "Count everything that the customer has bought up to today.",
+        "Cuente todo lo que el cliente ha comprado hasta hoy.",
     ),
-    "classify_lead_one": Word(
-        "Type the value below. It refers to {window}, counted up to the day you look.",
-        "Escriba el valor siguiente. Se refiere a {window}, contado hasta el día en que se mira.",
+    "of_window_days": Word(
+        "Count only what the customer has bought in the last {days} days, up to today.",
+        "Cuente solo lo que el cliente ha comprado en los últimos {days} días, hasta hoy.",
     ),
-    "of_window_whole": Word("the customer's whole history", "todo el histórico del cliente"),
-    "of_window_days": Word("the last {days} days of the customer", "los últimos {days} días del cliente"),
     "example_from": Word("Fill in a typical customer of", "Rellenar con un cliente típico de"),
     "classify_button": Word("Find the segment", "Buscar el segmento"),
-    "range_from": Word("From {low} on", "Desde {low}"),
+    "range_from": Word("{low} or more", "{low} o más"),
     "range_between": Word("From {low} to {high}", "De {low} a {high}"),
     "range_any": Word("Any number", "Cualquier número"),
     "field_example": Word("for example {value}", "por ejemplo {value}"),
     "errors_title": Word("Some values need a second look", "Hay valores que conviene revisar"),
     "value_missing": Word("Type a number.", "Escriba un número."),
     "value_no_number": Word(
-        "“{text}” is not a number. Write it as in {example}.", "«{text}» no es un número. Escríbalo como {example}."
+        "“{text}” is not a number. Write it like this: {example}.", "«{text}» no es un número. Escríbalo así: {example}."
     ),
-    "value_outside": Word("The value must lie in this range: {range}.", "El valor debe estar en este rango: {range}."),
+    "value_low": Word("The value must be {low} or more.", "El valor debe ser {low} o más."),
+    "value_outside": Word("The value must be between {low} and {high}.", "El valor debe estar entre {low} y {high}."),
     "value_too_large": Word("The value is too large.", "El valor es demasiado grande."),
     "answer_eyebrow": Word("The customer belongs to", "El cliente pertenece a"),
-    "how_sure": Word("How sure", "Con qué seguridad"),
+    "how_sure": Word("How sure the answer is", "Seguridad de la respuesta"),
     "sure_clear": Word(
-        "Clearly. The second choice would be “{second}”, a good way off.",
-        "Con claridad. La segunda opción sería «{second}», bastante más lejos.",
+        "Clear: the second choice, “{second}”, is a good way off.",
+        "Clara: la segunda opción, «{second}», queda bastante más lejos.",
     ),
     "sure_fair": Word(
-        "Fairly. The second choice would be “{second}”, further away.",
-        "Con bastante seguridad. La segunda opción sería «{second}», más lejos.",
+        "Fairly sure: the second choice, “{second}”, is further away.",
+        "Bastante segura: la segunda opción, «{second}», queda más lejos.",
     ),
     "sure_leaning": Word(
-        "It leans this way, with “{second}” not far behind.", "Se inclina por este, con «{second}» no muy lejos."
+        "It leans this way, but “{second}” is not far behind.",
+        "Se inclina por este segmento, pero «{second}» no queda muy lejos.",
     ),
     "sure_border": Word(
         "On the border: nearly as close to “{second}”. Treat the answer as a toss-up between the two.",
-        "En la frontera: casi igual de cerca de «{second}». Conviene tomar la respuesta como un empate entre ambos.",
+        "En la frontera: está casi igual de cerca de «{second}». Conviene tratarla como un empate entre los dos.",
     ),
     "sure_alone": Word("The model has this one segment.", "El modelo solo tiene este segmento."),
     "margin": Word("Margin", "Margen"),
     "margin_help": Word(
-        "0% on the border to the second segment, 100% at the centre of its own.",
-        "0 % en la frontera con el segundo segmento, 100 % en el centro del suyo.",
+        "0% is the border to the second segment; 100%, the centre of its own.",
+        "0 % es la frontera con el segundo segmento; 100 %, el centro del suyo.",
     ),
     "percentile_text": Word(
-        "Of the segment's customers at fit, {share} lie nearer to its centre than this one.",
-        "De los clientes del segmento en el ajuste, el {share} está más cerca del centro que este.",
+        "Of the customers whom the segment was fitted on, {share} lie nearer to its centre than this one.",
+        "De los clientes con los que se ajustó el segmento, el {share} está más cerca del centro que este.",
     ),
     "agreement_text": Word(
         "Of the most similar known customers, {share} are in the same segment.",
@@ -203,29 +206,40 @@ TEXTS: Mapping[str, Word] = {
         "Menos de 1 de cada 1.000 clientes del segmento estaba tan lejos del centro cuando se ajustó el modelo."
         " Compruebe los valores y el periodo antes de actuar según esta respuesta.",
     ),
+    "beyond_title": Word("Longer ago than the model looks back", "Más atrás de lo que mira el modelo"),
+    "beyond_text": Word(
+        "The model was fitted on customers who bought in the last {days} days; this one has bought nothing for {typed}."
+        " It has seen nobody like that, so take the segment for a guess.",
+        "El modelo se ajustó con clientes que compraron en los últimos {days} días; este lleva {typed} sin comprar."
+        " No ha visto a nadie así: tome el segmento como una conjetura.",
+    ),
     "why_title": Word("Why this segment", "Por qué este segmento"),
     "why_finding": Word(
         "{measure} speaks most for “{first}” and against “{second}”",
-        "{measure} es lo que más habla a favor de «{first}» y en contra de «{second}»",
+        "{measure} es lo que más inclina hacia «{first}» y no hacia «{second}»",
+    ),
+    "why_finding_many": Word(
+        "{measure} speak most for “{first}” and against “{second}”",
+        "{measure} son lo que más inclina hacia «{first}» y no hacia «{second}»",
     ),
     "why_help": Word(
-        "How far each measure pulls the customer towards its segment rather than the second choice. The lengths add"
-        " up to the difference between the two squared distances.",
-        "Cuánto acerca cada medida al cliente a su segmento y no a la segunda opción. Las longitudes suman la"
-        " diferencia entre los cuadrados de las dos distancias.",
+        "How much each measure counts for the customer's segment (to the right) or for the second choice (to the left)."
+        " The longer the bar, the more it counts.",
+        "Cuánto cuenta cada medida a favor del segmento del cliente (hacia la derecha) o de la segunda opción (hacia la"
+        " izquierda). Cuanto más larga la barra, más cuenta.",
     ),
     "why_value": Word("This customer", "Este cliente"),
     "why_typical": Word("Typical of “{name}”", "Típico de «{name}»"),
-    "why_pull": Word("Pull", "Tira hacia"),
-    "why_towards": Word("towards “{name}”", "hacia «{name}»"),
-    "why_neither": Word("neither way", "ninguno"),
+    "why_pull": Word("Counts for", "A favor de"),
+    "why_towards": Word("{name}", "{name}"),
+    "why_neither": Word("neither", "ninguno"),
     # Customers
     "customers_title": Word("Find a customer", "Buscar un cliente"),
-    "customers_lead": Word("{n} customers are at hand.", "Hay {n} clientes disponibles."),
+    "customers_lead": Word("You can look up {n} customers.", "Puede consultar {n} clientes."),
     "customer_id": Word("Customer number", "Número de cliente"),
     "find": Word("Find", "Buscar"),
     "customer_unknown": Word(
-        "No customer “{id}” is at hand. Check the number; zeros in front count.",
+        "There is no customer “{id}”. Check the number; zeros in front count.",
         "No hay ningún cliente «{id}». Compruebe el número; los ceros a la izquierda cuentan.",
     ),
     "customer_needed": Word("Type the number of a customer.", "Escriba el número de un cliente."),
@@ -276,7 +290,7 @@ TEXTS: Mapping[str, Word] = {
         "The nearest on the measures of the model. 100% means no difference in any of them.",
         "Los más cercanos en las medidas del modelo. 100 % significa que no difieren en ninguna.",
     ),
-    "similar_none": Word("Nobody else is at hand.", "No hay nadie más disponible."),
+    "similar_none": Word("There is nobody else to compare with.", "No hay nadie más con quien comparar."),
     "similar_more": Word("Show look-alikes", "Mostrar similares"),
     "how_many": Word("How many", "Cuántos"),
     "any_segment": Word("any segment", "cualquier segmento"),
@@ -287,10 +301,10 @@ TEXTS: Mapping[str, Word] = {
         "Quién ha cambiado de segmento entre dos ejecuciones y cómo han cambiado los segmentos.",
     ),
     "choose_few": Word(
-        "There is nothing to compare: start the server with runs=[FOLDER, FOLDER], two folders that"
-        " `cartera segment` wrote.",
-        "No hay nada que comparar: arranque el servidor con runs=[CARPETA, CARPETA], dos carpetas escritas por"
-        " `cartera segment`.",
+        "There is nothing to compare yet. Every `cartera segment` leaves a folder: its run. Whoever runs this server"
+        " names two or more of them when starting it: `cartera serve … runs=[FOLDER,FOLDER]`.",
+        "Todavía no hay nada que comparar. Cada `cartera segment` deja una carpeta: su ejecución. Quien administra este"
+        " servidor indica dos o más al arrancarlo: `cartera serve … runs=[CARPETA,CARPETA]`.",
     ),
     "choose_button": Word("Compare", "Comparar"),
     "choose_same": Word("Choose two different runs.", "Elija dos ejecuciones distintas."),
@@ -308,6 +322,24 @@ TEXTS: Mapping[str, Word] = {
     "no_counterpart": Word("no counterpart", "sin equivalente"),
 }
 """Sentences and labels by key; braces are filled in when the text is used."""
+
+
+ARTICLES: Mapping[str, str] = {
+    "recency_days": "la",
+    "tenure_days": "la",
+    "frequency": "la",
+    "units": "las",
+    "monetary": "la",
+    "average_ticket": "el",
+    "basket_units": "el",
+    "basket_products": "la",
+    "distinct_products": "la",
+    "return_rate": "la",
+    "gap_days_median": "el",
+    "active_span_days": "el",
+    "trend_quarter": "la",
+}
+"""Spanish article of each measure of ours."""
 
 
 class PageWords(Words):
@@ -329,3 +361,19 @@ class PageWords(Words):
     def has(self, key: str) -> bool:
         """Tell whether there is a text of the pages under a key."""
         return key in TEXTS
+
+    def subject(self, name: str, label: str) -> tuple[str, bool]:
+        """Return a measure as the subject of a sentence, and whether its verb stands in the plural.
+
+        Examples
+        --------
+        >>> PageWords("es").subject("recency_days", "Recencia"), PageWords("en").subject("units", "Units")
+        (('La recencia', False), ('Units', True))
+        >>> PageWords("es").subject("visits_web", "visits web")
+        ('La medida «visits web»', False)
+        """
+        if self.language == "en":
+            return upper_first(label), name == "units"
+        if name not in ARTICLES:
+            return f"La medida «{label}»", False
+        return upper_first(f"{ARTICLES[name]} {lower_first(label)}"), ARTICLES[name] in ("los", "las")
