@@ -42,7 +42,7 @@ NEIGHBOURS = 25
 WIDE = 1024
 """Neighbours among which those of a segment are sought, before the whole segment is looked at."""
 
-REMEDY = "Write it anew with `cartera score … index=true`."
+REMEDY = "Write them anew with `cartera score … index=true`."
 
 
 class CustomerBase:

@@ -130,7 +130,7 @@ def print_figures(found: Lookalikes, out: Path, *, language: str) -> None:
         lines += [
             ("AUC", f"{shown.decimal(e.auc, 2)} ({spread}): {verdict(e.auc, e.auc_low).text(language)}"),
             (
-                say("best tenth", "mejor décimo"),
+                say("best tenth", "mejor decil"),
                 say(
                     f"{lift} times as many seeds as under a random draw, on people held out",
                     f"{lift} veces tantas semillas como al azar, con personas reservadas",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -195,10 +196,12 @@ def main() -> None:
         # Every verb takes SIGTERM for Ctrl-C until its task begins.
         if leaving.code != EXIT_INTERRUPTED or _interrupted:
             raise
+        _leave()
     except KeyboardInterrupt:
         # It came before Hydra was there to tell it.
         if _interrupted:
             sys.exit(EXIT_INTERRUPTED)
+        _leave()
 
 
 _interrupted: list[int] = []
@@ -208,6 +211,15 @@ _interrupted: list[int] = []
 def _interrupt(number: int = signal.SIGINT, frame: FrameType | None = None) -> None:
     _interrupted.append(number)
     raise KeyboardInterrupt
+
+
+def _leave() -> None:
+    """End with 0, at once: nothing has been opened yet."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # An interruption inside of `exec`, with which dataclasses are made, marks the whole process: it would end as by
+    # Ctrl-C although the interruption was caught.
+    os._exit(0)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -113,7 +113,7 @@ class RuleTable:
         Examples
         --------
         >>> [rule.name.es for rule in RuleTable.load("retail").rules][:2]
-        ['Clientes frecuentes', 'Clientes con potencial']
+        ['Clientes usuarios', 'Clientes potenciales']
         """
         import yaml
 
@@ -214,7 +214,7 @@ class RuleTable:
         ...     }
         ... )
         >>> [segment.name.es for segment in RuleTable.load("retail").name(table)]
-        ['Baja frecuencia, unidades y facturación', 'Clientes frecuentes']
+        ['Baja frecuencia, unidades y facturación', 'Clientes usuarios']
         """
         values = evaluate(self.indicators, profile)
         fired = [next(rule for rule in self.rules if rule.fires(one)) for one in values]

@@ -188,7 +188,7 @@ def describe(
     >>> [segment.rank for segment in segments]
     [2, 1]
     >>> table.select("name", "customers", "monetary_mean").row(0)
-    ('Clientes frecuentes', 2, 800.0)
+    ('Clientes usuarios', 2, 800.0)
     """
     check_language(language)
     k = len(centroids)

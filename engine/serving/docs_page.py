@@ -7,6 +7,8 @@ from typing import Any
 
 import jinja2
 
+from engine.serving.pages.frame import coded
+
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -26,19 +28,19 @@ dt { font-weight: 600 } dd { margin: 0 0 .4rem 1rem }
 <body>
 <main>
 <h1>{{ title }} API</h1>
-<p>{{ about }}</p>
+<p>{{ about|coded }}</p>
 <p>The same for machines: <a href="/openapi.json">openapi.json</a>.</p>
 {% for operation in operations %}
 <section>
 <h2><code>{{ operation.method }} {{ operation.path }}</code></h2>
-<p><strong>{{ operation.summary }}.</strong> {{ operation.description }}</p>
+<p><strong>{{ operation.summary }}.</strong> {{ operation.description|coded }}</p>
 {% if operation.parameters %}
 <dl>{% for one in operation.parameters %}
-<dt><code>{{ one.name }}</code>{% if one.required %} (needed){% endif %}</dt><dd>{{ one.description }}</dd>
+<dt><code>{{ one.name }}</code>{% if one.required %} (needed){% endif %}</dt><dd>{{ one.description|coded }}</dd>
 {% endfor %}</dl>
 {% endif %}
 {% if operation.curl %}<pre>{{ operation.curl }}</pre>{% endif %}
-<p>Answers: {% for code, text in operation.answers %}{{ code }} {{ text }}{{ " " if not loop.last }}{% endfor %}</p>
+<p>Answers: {% for code, text in operation.answers %}{{ code }} {{ text|coded }}{{ " " if not loop.last }}{% endfor %}</p>
 </section>
 {% endfor %}
 </main>
@@ -72,8 +74,9 @@ def docs_page(document: dict[str, Any], address: str) -> str:
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(PAGE)
-    return template.render(
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["coded"] = coded
+    return environment.from_string(PAGE).render(
         title=document["info"]["title"], about=document["info"]["description"], operations=operations
     )
 

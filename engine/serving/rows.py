@@ -189,7 +189,9 @@ def _json_customers(body: bytes, names: tuple[str, ...], most: int) -> pl.DataFr
     rows = _json(body, _row_type(names), most)
     given = [[row.c for row in rows], *([getattr(row, f"v{i}") for row in rows] for i in range(len(names)))]
     absent = sum(values.count(msgspec.UNSET) for values in given)
-    ids, *numbers = [[None if each is msgspec.UNSET else each for each in values] for values in given]
+    if absent:
+        given = [[None if each is msgspec.UNSET else each for each in values] for values in given]
+    ids, *numbers = given
     colons = sum(each.count(":") for each in ids if isinstance(each, str))
     check_names(body, len(rows) * len(given) - absent + colons)
     kinds = {type(each) for each in ids}

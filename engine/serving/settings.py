@@ -45,7 +45,7 @@ class ServeSettings:
     metrics_public
         Whether ``/metrics`` needs no token; only where nobody but this machine reaches the server.
     language
-        Of whoever asks for none: ``en`` or ``es``.
+        Of what is printed, and of the answers to whoever asks for none: ``en`` or ``es``.
     log
         Of the requests: ``plain`` or ``json`` lines, or ``none``.
     runs, read_run

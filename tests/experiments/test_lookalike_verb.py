@@ -79,7 +79,7 @@ def test_files_of_different_kinds(cartera: Cartera, files: dict[str, Path], tmp_
         "prospectos",
         "comparados por",
         "AUC",
-        "mejor décimo",
+        "mejor decil",
         "lista",
     ]
 

@@ -8,8 +8,8 @@ from engine.segments.naming import RuleTable
 from engine.segments.profile import profile
 
 RETAIL = RuleTable.load("retail")
-USUARIOS, POTENCIALES = "Clientes frecuentes", "Clientes con potencial"
-NUEVOS, BAJA = "Clientes nuevos u ocasionales", "Baja frecuencia, unidades y facturación"
+USUARIOS, POTENCIALES = "Clientes usuarios", "Clientes potenciales"
+NUEVOS, BAJA = "Clientes nuevos / poco usuarios", "Baja frecuencia, unidades y facturación"
 
 
 def model(*rows: tuple[float, ...]) -> pl.DataFrame:
@@ -143,8 +143,8 @@ def test_two_namesakes_are_told_apart_by_what_differs_most() -> None:
     )
     names = [segment.name for segment in RETAIL.name(table)]
     assert [name.es for name in names[1:3]] == [
-        "Clientes con potencial · los que llevan más tiempo sin comprar",
-        "Clientes con potencial · los de compra más reciente",
+        "Clientes potenciales · los que llevan más tiempo sin comprar",
+        "Clientes potenciales · los de compra más reciente",
     ]
     assert [name.en for name in names[1:3]] == [
         "Customers with potential · those longest without buying",
@@ -156,9 +156,9 @@ def test_the_one_that_stands_out_in_nothing_is_in_between() -> None:
     table, _ = MODELS["complete journey, 8"]
     names = [segment.name.es for segment in RETAIL.name(table)]
     assert names[4:7] == [
-        "Clientes nuevos u ocasionales · los que más unidades compran",
-        "Clientes nuevos u ocasionales · los intermedios",
-        "Clientes nuevos u ocasionales · los que menos unidades compran",
+        "Clientes nuevos / poco usuarios · los que más unidades compran",
+        "Clientes nuevos / poco usuarios · los intermedios",
+        "Clientes nuevos / poco usuarios · los que menos unidades compran",
     ]
 
 
@@ -194,7 +194,7 @@ def test_namesakes_that_do_not_differ_are_numbered_by_rank() -> None:
     same = (400, 4, 40, 400, 60, 550)
     table = model((100, 30, 300, 9000, 5, 600), same, same, (500, 1, 8, 60, 400, 600))
     backwards = table.reverse()
-    expected = [USUARIOS, "Clientes con potencial · 1", "Clientes con potencial · 2", BAJA]
+    expected = [USUARIOS, "Clientes potenciales · 1", "Clientes potenciales · 2", BAJA]
     assert [segment.name.es for segment in RETAIL.name(table)] == expected
     assert [segment.name.es for segment in RETAIL.name(backwards)] == expected[::-1]
 

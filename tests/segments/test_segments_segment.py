@@ -88,7 +88,7 @@ def test_the_table_in_the_other_language_differs_only_in_names() -> None:
     segments, table = describe(shop(), LABELS, CENTROIDS, "a1", measures=[], rules=RETAIL)
     spanish = profile_table(profile(shop(), LABELS, 3), segments, language="es")
     assert_frame_equal(table.drop("name"), spanish.drop("name"), check_exact=True)
-    assert spanish["name"][0] == "Clientes frecuentes"
+    assert spanish["name"][0] == "Clientes usuarios"
 
 
 def test_segments_carry_the_figures_of_the_table() -> None:

@@ -152,6 +152,25 @@ def test_every_page_draws_fits_and_complains_of_nothing(reader, width, language)
     assert [one for one in person.wrong if "404" not in one] == []
 
 
+def test_on_a_phone_no_figure_and_no_page_of_the_menu_is_out_of_sight(reader):
+    person = reader(width=390)
+    hidden = """() => [...document.querySelectorAll('nav a, .stack tbody :is(th, td), .stack thead ~ tbody td')]
+        .filter(one => { const box = one.getBoundingClientRect();
+                         return box.width === 0 || box.left < 0 || box.right > innerWidth; }).length"""
+    for path in ("/customers?segment=seg-000002", "/customers/c7", "/segments/seg-000001", "/compare?before=0&after=1"):
+        person.tab.goto(f"{person.url}{path}&language=es" if "?" in path else f"{person.url}{path}?language=es")
+        person.drawn()
+        assert person.tab.locator("table.stack").count() >= 1
+        assert (path, person.tab.evaluate(hidden)) == (path, 0)
+        # Each figure says what it is, as the hidden head of the table does.
+        heads = "[...document.querySelectorAll('.stack tbody td:not(.pull)')].filter(one => !one.dataset.label).length"
+        assert (path, person.tab.evaluate(heads)) == (path, 0)
+    person.tab.goto(f"{person.url}/customers/c7")
+    person.drawn()
+    assert person.tab.locator("#chart-map").bounding_box()["height"] == 300
+    assert person.tab.locator("#chart-map .main-svg").first.bounding_box()["height"] == 300
+
+
 def test_without_javascript_everything_but_the_charts_works(world, reader):
     person = reader(script=False)
     person.tab.goto(f"{person.url}/classify?language=en")

@@ -6,16 +6,26 @@ import html
 import re
 
 import numpy as np
+import polars as pl
 import pytest
 
 from engine.errors import DataError
+from engine.features.store import FEATURES
 from engine.report.numbers import NumberFormat
-from engine.serving.pages.classify import BORDERLINE, FAIR, LEANING, how_sure, read_number, typed
-from engine.serving.pages.model import ModelView, example, limits, rounded
+from engine.serving.pages.classify import (
+    BORDERLINE,
+    FAIR,
+    LEANING,
+    how_sure,
+    read_number,
+    typed,
+    typical_customer,
+)
+from engine.serving.pages.model import WHOLE, ModelView, counted, example, limits, rounded
 from engine.serving.pages.why import pulls
 from engine.serving.pages.words import TEXTS, PageWords
 from experiments.score import BORDERLINE as SCORE_BORDERLINE
-from tests.serving.pages_example import World, csrf_of, make_world
+from tests.serving.pages_example import World, csrf_of, make_world, model_of
 from tests.serving.test_pages import visible
 
 EN, ES = NumberFormat("en"), NumberFormat("es")
@@ -131,7 +141,7 @@ def test_what_is_wrong_stands_beside_its_field_and_nothing_typed_is_lost(world):
     assert {name: value_of(page, name) for name in typed_in} == typed_in
     errors = dict(re.findall(r'<p class="error" id="error-(\w+)">(.*?)</p>', page))
     assert set(errors) == {"recency_days", "frequency"}
-    assert "from 0 on" in errors["recency_days"]
+    assert errors["recency_days"] == "The value must be 0 or more."
     assert "&lt;b&gt;twelve&lt;/b&gt;" in errors["frequency"]
     for name in errors:
         assert re.search(rf'id="value-{name}"[^>]*aria-describedby="error-{name} [^>]*aria-invalid="true"', page)
@@ -191,8 +201,50 @@ def test_the_form_and_the_model_agree_on_what_is_possible(world):
 def test_the_window_is_told_in_the_readers_language(tmp_path):
     world = make_world(tmp_path, people=False, window_days=90)
     client = world.client("classify")
-    assert "the last 90 days of the customer" in visible(client.get("/classify?language=en").text)
-    assert "los últimos 90 días del cliente" in visible(client.get("/classify?language=es").text)
+    assert "in the last 90 days, up to today." in visible(client.get("/classify?language=en").text)
+    assert "en los últimos 90 días, hasta hoy." in visible(client.get("/classify?language=es").text)
+
+
+def test_a_recency_beyond_the_period_of_the_model_is_told_in_plain_words(tmp_path):
+    world = make_world(tmp_path, people=False, window_days=90)
+    others = {"frequency": "3", "monetary": "40"}
+    for recency, warned in (("90", False), ("91", True), ("1200", True)):
+        for language in ("en", "es"):
+            path, values = f"/classify?language={language}", {"recency_days": recency, **others}
+            status, page = send(world, values, path=path, written_in=language)
+            text = visible(page)
+            assert status == 200
+            assert (getattr(TEXTS["beyond_title"], language) in text) is warned
+    assert "este lleva 1.200 días sin comprar" in text
+    assert "compraron en los últimos 90 días" in text
+
+
+def test_without_a_period_no_recency_is_too_long(world):
+    _, page = send(world, {"recency_days": "4000", "frequency": "3", "monetary": "40"})
+    assert TEXTS["beyond_title"].en not in visible(page)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_example_of_what_is_counted_is_a_whole_number(seed):
+    draw = np.random.default_rng(seed)
+    cloud = np.arange(60) % 3
+    customers = pl.DataFrame(
+        {
+            "customer_id": range(60),
+            "recency_days": 9 - 3 * cloud + draw.integers(0, 2, 60),
+            "frequency": 1 + 3 * cloud + draw.integers(0, 2, 60),
+            "monetary": (1 + 4.0 * cloud + draw.uniform(0, 1, 60)).round(2),
+        }
+    )
+    model = model_of(customers, 3)
+    view = ModelView(model, PageWords("en"), EN)
+    for cluster, segment in enumerate(model.segments):
+        for values in (typical_customer(view, cluster), {name: example(model, name) for name in model.spec.names}):
+            assert values["recency_days"].is_integer()
+            assert values["frequency"].is_integer()
+        assert model.classify(typical_customer(view, cluster)).segment_id == segment.segment_id
+    assert counted("gap_days_median", 3.5) == 3.5
+    assert set(FEATURES) >= WHOLE
 
 
 def test_the_pulls_add_up_to_the_difference_of_the_squared_distances():
@@ -214,12 +266,12 @@ def test_the_why_lists_each_variable_by_its_pull(world):
     strength = pulls(world.model.spec.row(values), first, second)
     labels = {"recency_days": "Recency", "frequency": "Frequency", "monetary": "Revenue"}
     order = [labels[world.model.spec.names[index]] for index in np.argsort(-strength)]
-    table = page.split('<table class="why">')[1].split("</table>")[0]
+    table = page.split('<table class="why stack">')[1].split("</table>")[0]
     assert re.findall(r'<th scope="row">(\w+)', table) == order
     assert (np.abs(strength) > 0.01 * np.abs(strength).max()).all()
     assert len({one > 0 for one in strength}) == 2
     towards = [found.segment.name.en if one > 0 else found.second.name.en for one in np.sort(strength)[::-1]]
-    assert re.findall(r"towards “(.*?)”", table) == towards
+    assert re.findall(r"</span> (\S.*?)</small>", table) == towards
 
 
 def test_the_more_margin_the_surer():

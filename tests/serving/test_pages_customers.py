@@ -12,10 +12,14 @@ import polars as pl
 import pytest
 
 from engine.errors import SourceNotFoundError
+from engine.plane import Plane
 from engine.report.compare_html import render_comparison
 from engine.report.numbers import NumberFormat
 from engine.segments.compare import compare_runs
 from engine.serving.history import by_month, orders_of
+from engine.serving.pages.charts import plane_chart
+from engine.serving.pages.files import address, static_file
+from engine.serving.pages.map import Atlas
 from engine.serving.pages.model import ModelView
 from engine.serving.pages.words import TEXTS, PageWords
 from tests.reference import orders_twin
@@ -153,7 +157,7 @@ def test_look_alikes_are_those_of_the_base(world):
 
     def listed(path: str) -> list[str]:
         section = client.get(path).text.split('id="similar"')[1]
-        return [html.unescape(one) for one in re.findall(r'<th scope="row"><a href="[^"]*">(.*?)</a>', section)]
+        return [html.unescape(one) for one in re.findall(r'<th scope="row"[^>]*><a href="[^"]*">(.*?)</a>', section)]
 
     assert listed("/customers/c7") == world.base.similar(row, 10)["customer_id"].to_list()
     assert listed("/customers/c7?similar=25") == world.base.similar(row, 25)["customer_id"].to_list()
@@ -221,10 +225,40 @@ def test_a_run_is_not_compared_with_itself(world):
 
 
 def test_without_runs_the_page_says_how_to_give_them(tmp_path):
-    world = make_world(tmp_path, people=False)
+    # One run alone can be compared with nothing.
+    for number, runs in enumerate(((), RUNS[:1])):
+        world = make_world(tmp_path / str(number), people=False, runs=runs, read_run=read_run)
+        client = world.client("classify")
+        page = client.get("/compare").text
+        assert TEXTS["choose_few"].en.split("`")[0].strip() in visible(page)
+        assert "<code>cartera serve … runs=[FOLDER,FOLDER]</code>" in page
+        assert "<select" not in page
+        assert 'href="/compare"' not in client.get("/").text
+
+
+def test_the_page_and_the_report_have_one_drawing(world):
     client = world.client("classify")
-    assert TEXTS["choose_few"].en in visible(client.get("/compare").text)
-    assert 'href="/compare"' not in client.get("/").text
+    drawings = [
+        client.get(f"{path}?before=0&after=1&language=es").text.split('<div class="flow"')[1].split("</svg>")[0]
+        for path in ("/compare", "/compare/report")
+    ]
+    assert drawings[0].count("<path") > 3
+    assert [one.split() for one in drawings] == [drawings[0].split()] * 2
+    # One place holds how it looks, too.
+    rule = ".flow path.stays"
+    styles = [client.get(address("pages.css")).text, client.get("/compare/report?before=0&after=1").text]
+    assert [style.count(rule) for style in styles] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("spread", "height"), [((10.0, 0.5), 280), ((10.0, 3.5), 350), ((1.0, 9.0), 460), ((0, 0), 280)]
+)
+def test_the_map_is_as_tall_as_its_customers_need(world, spread, height):
+    places = np.array([[0.0, 0.0], [1.0, 1.0], [0.5, 0.5]]) * spread
+    atlas = Atlas(Plane.fit(world.model.centroids), places, np.empty((0, 2)), np.empty(0, dtype=np.int64))
+    chart = plane_chart(ModelView(world.model, PageWords("en"), NumberFormat("en")), atlas)
+    assert (chart.layout["height"], chart.wide["height"], chart.narrow["height"]) == (height, height, 300)
+    assert f"#chart-map {{ height: {chart.narrow['height']}px" in static_file("pages.css").content.decode()
 
 
 def test_the_map_places_everybody_where_the_plane_does(world):

@@ -30,13 +30,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 30.0
 
 
-SPANISH = {
-    "dirección": "address",
-    "segmentos": "segments",
-    "clientes": "customers",
-    "modelo": "model",
-    "procesos": "workers",
-}
+SPANISH = {"dirección": "address", "segmentos": "segments", "clientes": "customers", "procesos": "workers"}
 
 
 class Server:

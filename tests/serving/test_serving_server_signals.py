@@ -78,6 +78,17 @@ def test_the_end_may_be_asked_for_during_the_start(starting: subprocess.Popen[st
     assert "Traceback" not in starting.communicate()[1]
 
 
+def test_the_end_during_the_start_is_no_failure_wherever_it_comes() -> None:
+    # What is made by `exec`, as dataclasses are while modules are read, tells the interpreter of an interruption.
+    code = (
+        "import experiments.serve as serve\n"
+        "serve.verb = lambda name: lambda run: lambda: exec('raise KeyboardInterrupt')\n"
+        "serve.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
 def test_workers_are_replaced_under_hang_ups_and_when_the_customers_are_bad(world: World) -> None:
     with running(world.folder, "bundle=bundle", "customers=customers", "serve.workers=2") as server:
         first = server.process.pid

@@ -19,6 +19,12 @@ from engine.serving.pages.words import PageWords
 
 STAR = "#111111"
 
+MAP_WIDTH, MAP_HEIGHTS = 1000, (280, 460)
+"""Pixels of the map where there is room: its usual width, and the lowest and the greatest height."""
+
+NARROW_MAP_HEIGHT = 300
+"""The same as in ``pages.css``."""
+
 SMALL_MARKS_FROM = 9
 """Segments from which the numbered marks are smaller, so that they hide each other less."""
 
@@ -88,15 +94,25 @@ def plane_chart(view: ModelView, atlas: Atlas, place: NDArray[np.float64] | None
             }
         )
     axis = {"showticklabels": False, "zeroline": False, "showgrid": True, "gridcolor": LINE, "fixedrange": True}
+    height = _map_height(atlas, place)
     layout = base_layout(
         view.to,
-        height=460,
+        height=height,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         xaxis=axis,
         # Distances on the map are distances: both directions have one scale.
         yaxis={**axis, "scaleanchor": "x", "scaleratio": 1},
     )
-    return Chart("chart-map", say("plane_finding"), say("plane_alt"), data, layout, wide={}, narrow={})
+    narrow = {"height": NARROW_MAP_HEIGHT}
+    return Chart("chart-map", say("plane_finding"), say("plane_alt"), data, layout, {"height": height}, narrow)
+
+
+def _map_height(atlas: Atlas, place: NDArray[np.float64] | None) -> int:
+    """Return how high the map must be to show everybody at its usual width: a flat cloud needs no tall map."""
+    shown = np.concatenate([atlas.centres, atlas.points, *([] if place is None else [place[None, :]])])
+    wide, high = np.ptp(shown, axis=0)
+    lowest, greatest = MAP_HEIGHTS
+    return round(min(max(MAP_WIDTH * high / wide, lowest), greatest)) if wide > 0 else lowest
 
 
 def months_chart(

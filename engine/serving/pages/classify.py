@@ -11,13 +11,13 @@ import numpy as np
 from starlette.responses import Response
 
 from engine.errors import DataError
-from engine.report.look import lower_first, tint, upper_first
+from engine.report.look import tint
 from engine.report.numbers import NumberFormat
 from engine.schema import LANGUAGES
 from engine.segments.model import Classification
 from engine.serving.pages.charts import plane_chart
 from engine.serving.pages.frame import Visit
-from engine.serving.pages.model import ModelView, example, limits, rounded
+from engine.serving.pages.model import ModelView, counted, example, limits, rounded
 from engine.serving.pages.segments import map_help
 from engine.serving.pages.why import pulls
 
@@ -51,10 +51,7 @@ def form(visit: Visit) -> Response:
     cluster = view.cluster_of(visit.query.get("example", ""))
     texts = {}
     if cluster is not None:
-        medians = view.model.segments[cluster].medians
-        centre = view.typical[cluster]
-        values = {name: rounded(medians.get(name, centre[name]), 3) for name in view.model.spec.names}
-        texts = {name: typed(value, visit.to) for name, value in values.items()}
+        texts = {name: typed(value, visit.to) for name, value in typical_customer(view, cluster).items()}
     return _page(visit, view, texts, {})
 
 
@@ -76,7 +73,7 @@ def answer(visit: Visit) -> Response:
         if math.isinf(values[name]):
             errors[name] = visit.say("value_too_large")
         elif not low <= values[name] <= high:
-            errors[name] = visit.say("value_outside", range=lower_first(_range(view, name)))
+            errors[name] = visit.say("value_low" if math.isinf(high) else "value_outside", **_bounds(view, name))
         if written.language != visit.language:
             texts[name] = typed(values[name], visit.to)
     if errors:
@@ -96,6 +93,16 @@ def answer(visit: Visit) -> Response:
         charts={"map": plane_chart(view, atlas, atlas.plane.place(point[None, :])[0])},
         map_help=map_help(view, atlas),
     )
+
+
+def typical_customer(view: ModelView, cluster: int) -> dict[str, float]:
+    """Return the values of a customer in the middle of a segment, as a person would type them."""
+    model, centre = view.model, view.typical[cluster]
+    medians = model.segments[cluster].medians
+    exact = {name: rounded(medians.get(name, centre[name]), 3) for name in model.spec.names}
+    whole = {name: counted(name, value) for name, value in exact.items()}
+    # Of very small counts the whole number may lie in the neighbouring segment.
+    return whole if model.classify(whole).segment_id == model.segments[cluster].segment_id else exact
 
 
 def read_number(text: str, to: NumberFormat) -> float:
@@ -153,6 +160,15 @@ def how_sure(margin: float | None) -> str:
     return next((key for below, key in steps if margin < below), "sure_clear")
 
 
+def beyond(view: ModelView, values: dict[str, float]) -> str:
+    """Say that a customer has not bought within the period of the model; nothing where that is not so."""
+    days, recency = view.model.window_days, values.get("recency_days", 0.0)
+    if days is None or recency <= days:
+        return ""
+    typed_in = f"{view.figure('recency_days', recency)} {view.measure('recency_days').unit}"
+    return view.say("beyond_text", days=view.to.whole(days), typed=typed_in)
+
+
 def agreement_text(view: ModelView, share: float) -> str:
     """Say how many of the nearest known customers are in the same segment; nothing where nobody can tell."""
     return "" if math.isnan(share) else view.say("agreement_text", share=view.to.percent(share, 0))
@@ -194,9 +210,11 @@ def reasons(view: ModelView, first: int, second: int, values: dict[str, Any], po
                 "towards": say("why_towards", name=towards.name) if counts else say("why_neither"),
             }
         )
-    main = upper_first(view.measure(model.spec.names[order[0]]).label)
+    main = model.spec.names[order[0]]
+    subject, many = say.subject(main, view.measure(main).label)
+    names = {"first": marks[first].name, "second": marks[second].name}
     return {
-        "finding": say("why_finding", measure=main, first=marks[first].name, second=marks[second].name),
+        "finding": say("why_finding_many" if many else "why_finding", measure=subject, **names),
         "first": marks[first],
         "second": marks[second],
         "rows": rows,
@@ -225,6 +243,7 @@ def _answer(
         "percentile": say("percentile_text", share=to.percent(found.distance_percentile, 0)),
         "agreement": agreement_text(view, agreement),
         "novel": found.novel,
+        "beyond": beyond(view, values),
         "why": None if second is None else reasons(view, first, second, values, point),
     }
 
@@ -243,6 +262,7 @@ def _page(
     say, model = visit.say, view.model
     days = model.window_days
     window = say("of_window_whole") if days is None else say("of_window_days", days=visit.to.whole(days))
+    task = say("classify_lead_one" if model.spec.d == 1 else "classify_lead", n=model.spec.d)
     fields = []
     for name in model.spec.names:
         measure = view.measure(name)
@@ -263,7 +283,7 @@ def _page(
         title=say("classify_title"),
         status=422 if errors or refused else 200,
         charts=charts,
-        lead=say("classify_lead_one" if model.spec.d == 1 else "classify_lead", n=model.spec.d, window=window),
+        lead=f"{task} {window}",
         fields=fields,
         refused=refused,
         examples=[view.marks[cluster] for cluster in view.ranked],
@@ -275,10 +295,14 @@ def _page(
 
 def _range(view: ModelView, name: str) -> str:
     low, high = limits(view.model, name)
-    bounds = {"low": typed(low, view.to), "high": typed(high, view.to)}
     if math.isinf(low):
         return view.say("range_any")
-    return view.say("range_from" if math.isinf(high) else "range_between", **bounds)
+    return view.say("range_from" if math.isinf(high) else "range_between", **_bounds(view, name))
+
+
+def _bounds(view: ModelView, name: str) -> dict[str, str]:
+    low, high = limits(view.model, name)
+    return {"low": typed(low, view.to), "high": typed(high, view.to)}
 
 
 def _example(view: ModelView, name: str) -> str:

@@ -16,7 +16,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 FILES = {
-    "pages.css": (("engine.report", "templates/report.css"), ("engine.serving.pages", "static/pages.css")),
+    "pages.css": (
+        ("engine.report", "templates/report.css"),
+        ("engine.report", "templates/flow.css"),
+        ("engine.serving.pages", "static/pages.css"),
+    ),
     "pages.js": (("engine.serving.pages", "static/pages.js"),),
     "report.js": (("engine.report", "templates/report.js"),),
     "plotly.js": (("plotly", "package_data/plotly.min.js"),),

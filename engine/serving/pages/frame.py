@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote, urlencode
 
 import jinja2
 from markupsafe import Markup, escape
@@ -22,8 +22,9 @@ from engine.report.look import Chart
 from engine.report.numbers import NumberFormat
 from engine.report.page import as_json
 from engine.schema import LANGUAGES
-from engine.serving.access import cookie_of
 from engine.serving.pages.files import address
+from engine.serving.pages.forms import read_form
+from engine.serving.pages.language import LANGUAGE_NAMES, in_language, remember, spoken
 from engine.serving.pages.map import Atlas, Atlases
 from engine.serving.pages.words import PageWords
 from engine.serving.problems import Problem
@@ -34,19 +35,6 @@ if TYPE_CHECKING:
     from engine.serving.state import Snapshot, State
 
 log = logging.getLogger(__name__)
-
-LANGUAGE_COOKIE = "cartera_language"
-LANGUAGE_SECONDS = 365 * 24 * 3600
-
-LARGEST_FORM = 64 * 1024
-"""Bytes of a form; the longest of ours has a line for each variable of a model."""
-
-MOST_FIELDS = 300
-
-LANGUAGE_NAMES = {"en": "English", "es": "Español"}
-
-LONGEST_LANGUAGES = 500
-"""Characters of a header ``Accept-Language``; browsers send some fifty, and a longer one is passed over."""
 
 SHORT_DIGEST = 12
 """Characters by which a model is called, here and on the command line."""
@@ -223,7 +211,9 @@ class Frame:
         principal = None if status >= 500 else self.access.of_request(request)
         visit = None if principal is None else self._visit(request, principal, {})
         footer = say("serving_footer_bare", version=__version__) if visit is None else visit.footer
-        return self.render("problem.html.j2", request, say, visit=visit, footer=footer, **values)
+        # What was posted cannot be repeated by the switch of the language.
+        own: dict[str, Any] = {} if request.method == "GET" else {"languages": []}
+        return self.render("problem.html.j2", request, say, visit=visit, footer=footer, **own, **values)
 
     def words(self, request: Request) -> PageWords:
         """Return the texts in the language of a request."""
@@ -258,16 +248,7 @@ class Frame:
     def _remember(self, request: Request, response: Response) -> Response:
         """Keep the language that the address asks for, and the page out of caches."""
         response.headers["Cache-Control"] = "no-store"
-        asked = request.query_params.get("language")
-        if asked in LANGUAGES:
-            response.set_cookie(
-                LANGUAGE_COOKIE,
-                asked,
-                max_age=LANGUAGE_SECONDS,
-                secure=self.access.secure,
-                httponly=True,
-                samesite="lax",
-            )
+        remember(request, response, secure=self.access.secure)
         return response
 
 
@@ -354,43 +335,6 @@ def problem_page(request: Request, problem: Problem, settings: PageSettings) -> 
     return HTMLResponse(templates().get_template("problem.html.j2").render(bare | values), status, problem.headers)
 
 
-def spoken(request: Request, default: str) -> str:
-    """Return the language of a request: of its address, else of its cookie, else of its browser, else the default."""
-    for asked in (request.query_params.get("language"), cookie_of(request.scope["headers"], LANGUAGE_COOKIE)):
-        if asked in LANGUAGES:
-            return asked
-    return preferred(request.headers.get("accept-language", "")) or default
-
-
-def preferred(header: str) -> str | None:
-    """Return which of our languages a header ``Accept-Language`` likes best; None where it names none of them.
-
-    Examples
-    --------
-    >>> preferred("es-MX,es;q=0.9,en;q=0.8"), preferred("de, en-GB;q=0.5"), preferred("fr"), preferred("en;q=0, es")
-    ('es', 'en', None, 'es')
-    """
-    found: dict[str, float] = {}
-    for part in header.split(",") if len(header) <= LONGEST_LANGUAGES else ():
-        name, _, weight = part.partition(";")
-        language = name.strip().lower().partition("-")[0]
-        try:
-            liking = float(weight.strip().removeprefix("q=") or 1)
-        except ValueError:
-            continue
-        if language in LANGUAGES and 0 < liking <= 1:
-            found[language] = max(liking, found.get(language, 0.0))
-    # Of two that are liked alike the first named is meant.
-    return max(found, key=found.__getitem__, default=None)
-
-
-def in_language(request: Request, language: str) -> str:
-    """Return the address of the same page in another language."""
-    kept = [(key, value) for key, value in request.query_params.multi_items() if key != "language"]
-    raw: bytes = request.scope.get("raw_path") or quote(request.url.path).encode()
-    return f"{raw.decode('latin-1').partition('?')[0]}?{urlencode([*kept, ('language', language)])}"
-
-
 def local(address: str) -> str:
     """Return an address if it is one of our own pages, else the overview: nobody is sent elsewhere.
 
@@ -401,29 +345,6 @@ def local(address: str) -> str:
     """
     own = address.startswith("/") and address[1:2] not in ("/", "\\") and address.isprintable()
     return address if own else "/"
-
-
-async def read_form(request: Request) -> dict[str, str]:
-    """Read a posted form, at most :data:`LARGEST_FORM` bytes of it.
-
-    Raises
-    ------
-    Problem
-        It is larger (413), or no form (400).
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("", "application/x-www-form-urlencoded"):
-        raise Problem(400)
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_FORM:
-            raise Problem(413)
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
-    except ValueError:
-        raise Problem(400) from None
-    return dict(pairs)
 
 
 def customer_address(customer_id: int | str) -> str:

@@ -18,6 +18,9 @@ from engine.segments.model import SegmentModel
 from engine.segments.segment import Segment
 from engine.serving.pages.words import PageWords
 
+WHOLE = frozenset({"recency_days", "tenure_days", "frequency", "units", "distinct_products", "active_span_days"})
+"""Measures that count: nobody has half a day or half an order."""
+
 TABLE_FIRST = ("monetary", "frequency", "units")
 """Measures that lead a profile, as in the report."""
 
@@ -155,7 +158,18 @@ def limits(model: SegmentModel, name: str) -> tuple[float, float]:
 def example(model: SegmentModel, name: str) -> float:
     """Return a typical value of a variable, to two digits that matter: that of the middle of the scaled space."""
     column = model.spec.columns[model.spec.names.index(name)]
-    return rounded(float(column.backward(np.zeros(1))[0]), 2)
+    return counted(name, rounded(float(column.backward(np.zeros(1))[0]), 2))
+
+
+def counted(name: str, value: float) -> float:
+    """Round a value of a measure that counts to a whole number.
+
+    Examples
+    --------
+    >>> counted("recency_days", 8.4), counted("gap_days_median", 8.4)
+    (8.0, 8.4)
+    """
+    return float(round(value)) if name in WHOLE else value
 
 
 def rounded(value: float, digits: int) -> float:

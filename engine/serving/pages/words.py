@@ -162,13 +162,14 @@ TEXTS: Mapping[str, Word] = {
     "errors_title": Word("Some values need a second look", "Hay valores que conviene revisar"),
     "value_missing": Word("Type a number.", "Escriba un número."),
     "value_no_number": Word(
-        "“{text}” is not a number. Write it like this: {example}.", "«{text}» no es un número. Escríbalo así: {example}."
+        "“{text}” is not a number. Write it like this: {example}.",
+        "«{text}» no es un número. Escríbalo así: {example}.",
     ),
     "value_low": Word("The value must be {low} or more.", "El valor debe ser {low} o más."),
     "value_outside": Word("The value must be between {low} and {high}.", "El valor debe estar entre {low} y {high}."),
     "value_too_large": Word("The value is too large.", "El valor es demasiado grande."),
     "answer_eyebrow": Word("The customer belongs to", "El cliente pertenece a"),
-    "how_sure": Word("How sure the answer is", "Seguridad de la respuesta"),
+    "how_sure": Word("How sure this segment is", "Seguridad de la asignación"),
     "sure_clear": Word(
         "Clear: the second choice, “{second}”, is a good way off.",
         "Clara: la segunda opción, «{second}», queda bastante más lejos.",
@@ -182,7 +183,7 @@ TEXTS: Mapping[str, Word] = {
         "Se inclina por este segmento, pero «{second}» no queda muy lejos.",
     ),
     "sure_border": Word(
-        "On the border: nearly as close to “{second}”. Treat the answer as a toss-up between the two.",
+        "On the border: nearly as close to “{second}”. Treat it as a toss-up between the two.",
         "En la frontera: está casi igual de cerca de «{second}». Conviene tratarla como un empate entre los dos.",
     ),
     "sure_alone": Word("The model has this one segment.", "El modelo solo tiene este segmento."),
@@ -230,6 +231,7 @@ TEXTS: Mapping[str, Word] = {
     ),
     "why_value": Word("This customer", "Este cliente"),
     "why_typical": Word("Typical of “{name}”", "Típico de «{name}»"),
+    "why_typical_rank": Word("Typical of segment {rank}", "Típico del segmento {rank}"),
     "why_pull": Word("Counts for", "A favor de"),
     "why_towards": Word("{name}", "{name}"),
     "why_neither": Word("neither", "ninguno"),
@@ -318,6 +320,8 @@ TEXTS: Mapping[str, Word] = {
     "changed_caption": Word(
         "Customers of each segment, before and after", "Clientes de cada segmento, antes y después"
     ),
+    "customers_before": Word("Customers before", "Clientes antes"),
+    "customers_after": Word("Customers after", "Clientes después"),
     "kept_share": Word("Stayed", "Siguen"),
     "no_counterpart": Word("no counterpart", "sin equivalente"),
 }

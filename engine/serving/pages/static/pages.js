@@ -1,8 +1,5 @@
 "use strict";
 
-// On a narrow screen the menu scrolls: the page that is open must be in sight.
-document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
-
 // After a form was answered, a reader's keyboard and screen reader go on at the answer, not at the top of the page.
 const answered = document.querySelector("[data-focus]");
 if (answered && !location.hash) {
