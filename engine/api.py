@@ -135,7 +135,7 @@ def classify_transactions(
     Parameters
     ----------
     model
-        From :func:`load` or a :class:`Segmentation`.
+        From :func:`load`, or a segmentation's ``model``.
     transactions, columns, where
         As :func:`segment` takes them.
     as_of
@@ -153,7 +153,7 @@ def classify_transactions(
     DataError
         No row can be used, or none is a sale in the model's period.
     SettingError
-        A variable of the model is no feature of transactions, or a setting is impossible.
+        ``model`` is none, a variable of it is no feature of transactions, or a setting is impossible.
 
     Examples
     --------
@@ -166,6 +166,10 @@ def classify_transactions(
     [('x', False)]
     """
     check_language(language)
+    if not isinstance(model, SegmentModel):
+        raise SettingError(
+            f"model: expected a model, from engine.load(…) or as segmentation.model; got {type(model).__name__}."
+        )
     source = transactions if isinstance(transactions, Lake) else _in_memory(transactions, columns or {})
     return model.assign(model_customers(model, source, as_of=as_of, where=where), language=language)
 

@@ -33,6 +33,7 @@ class Progress:
         """Show a step while the block runs; call what it yields with the share done, 0 to 1.
 
         A step that takes long says how far it is and how much time is left: in its bar, or in a log line now and then.
+        The time left is judged by what came after the first share: what goes before it, such as compiling, comes once.
         """
         start = time.perf_counter()
         if self._terminal:
@@ -47,13 +48,17 @@ class Progress:
                 bars.update(task, completed=1.0)
             return
         told = start
+        first: tuple[float, float] | None = None
 
         def tell(done: float) -> None:
-            nonlocal told
+            nonlocal told, first
             now = time.perf_counter()
-            if 0 < done < 1 and now - told >= SECONDS_BETWEEN_LINES:
+            if first is None:
+                first = now, done
+            since, before = first
+            if before < done < 1 and now - told >= SECONDS_BETWEEN_LINES:
                 told = now
-                left = (now - start) * (1 - done) / done
+                left = (now - since) * (1 - done) / (done - before)
                 self._log.info("%s: %.0f %%, about %.0f s left", name, 100 * done, left)
 
         yield tell

@@ -306,7 +306,9 @@ def typed(config: DictConfig, kind: type[Config]) -> Config:
     SettingError
         A value of the wrong type, an unknown key, or a required key without a value.
     """
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+
+    from experiments.failures import type_message
 
     missing = sorted(name for name in OmegaConf.missing_keys(config) if not name.startswith("data."))
     if missing:
@@ -319,6 +321,11 @@ def typed(config: DictConfig, kind: type[Config]) -> Config:
         if "data" in config:
             schema.data = None
         settings = OmegaConf.to_object(OmegaConf.merge(schema, rest))
+    except (ValidationError, ConfigKeyError, ConfigAttributeError) as error:
+        key = str(error.full_key)
+        came = OmegaConf.select(rest, key)
+        plain = OmegaConf.to_container(came) if OmegaConf.is_config(came) else came
+        raise SettingError(type_message(kind, key, plain)) from None
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "a setting"
         reason = str(error).strip().splitlines()[0]

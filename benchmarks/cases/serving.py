@@ -98,7 +98,7 @@ def judge(given: Given, answer: serving.Served, task: Task) -> tuple[dict[str, A
     return facts, fault_of(given, answer.answer) if task.contestant == "cartera" else None
 
 
-def fault_of(given: Any, answer: Mapping[str, Any]) -> str | None:
+def fault_of(given: Given, answer: Mapping[str, Any]) -> str | None:
     """Return what is wrong with our answer on the one customer, beside the model's own."""
     if answer.get("segment_id") != given.segment_id:
         return f"segment {answer.get('segment_id')}, expected {given.segment_id}"

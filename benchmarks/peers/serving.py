@@ -58,7 +58,7 @@ class Soaked:
 
 def cartera(given: Any, task: Task) -> Timed:
     """Load our own server, with a token as anybody else must have."""
-    with _ours(given, task) as server:
+    with _ours(given.folder, task) as server:
         headers = {"Authorization": f"Bearer {server.token}"}
         if task.data == "arrow":
             return _batch(given, server.port, headers)
@@ -67,8 +67,8 @@ def cartera(given: Any, task: Task) -> Timed:
 
 def soak(given: Any, task: Task) -> Timed:
     """Load our own server steadily, and look at its memory when it has settled and at the end."""
-    body = json.dumps(given.customer).encode()
-    with _ours(given, task) as server:
+    body = json.dumps(given.model.customer).encode()
+    with _ours(given.model.folder, task) as server:
         headers = {"Authorization": f"Bearer {server.token}"}
         request = post(PATH, body, headers=headers)
 
@@ -95,8 +95,8 @@ def naive(given: Any, task: Task) -> Timed:
         return _loaded(given, task, server.port, {})
 
 
-def _ours(given: Any, task: Task) -> AbstractContextManager[Server]:
-    return _server(["-m", "experiments.serve", f"bundle={given.folder / 'bundle'}", "serve.port={port}"], task)
+def _ours(folder: Path, task: Task) -> AbstractContextManager[Server]:
+    return _server(["-m", "experiments.serve", f"bundle={folder / 'bundle'}", "serve.port={port}"], task)
 
 
 def _answered_within(load: Load, q: float) -> float:

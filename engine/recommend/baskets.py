@@ -156,7 +156,7 @@ class Baskets:
         """Return the histories of some customers, by row number, in the order given."""
         wanted = np.asarray(customers, dtype=np.int64)
         baskets = np.concatenate([[0], np.cumsum(np.diff(self.basket_start)[wanted])])
-        which = _ranges(self.basket_start[wanted], self.basket_start[wanted + 1])
+        which = ranges(self.basket_start[wanted], self.basket_start[wanted + 1])
         return self._of(self.customer_ids.gather(wanted), baskets, which)
 
     def before(self, day: int) -> Baskets:
@@ -188,7 +188,7 @@ class Baskets:
         keep = np.arange(self.baskets) < np.repeat(target, np.diff(self.basket_start))
         which = target[who]
         start = np.concatenate([[0], np.cumsum(np.diff(self.item_start)[which])]).astype(np.int64)
-        item = self.item[_ranges(self.item_start[which], self.item_start[which + 1])]
+        item = self.item[ranges(self.item_start[which], self.item_start[which + 1])]
         return self._keeping(keep), Targets(who, self.day[which], start, item)
 
     def owners(self) -> NDArray[np.int64]:
@@ -236,7 +236,7 @@ class Baskets:
     def _of(self, ids: pl.Series, basket_start: NDArray[np.int64], which: NDArray[np.int64]) -> Baskets:
         sizes = np.diff(self.item_start)[which]
         item_start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        item = self.item[_ranges(self.item_start[which], self.item_start[which + 1])]
+        item = self.item[ranges(self.item_start[which], self.item_start[which + 1])]
         return Baskets(ids, self.products, basket_start.astype(np.int64), self.day[which], item_start, item)
 
 
@@ -256,11 +256,18 @@ def _changes(rows: pl.DataFrame) -> NDArray[np.bool_]:
     return new
 
 
-def _ranges(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the numbers from each start to before its end, one after the other."""
+def ranges(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers from each start to before its end, one after the other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ranges(np.array([3, 10]), np.array([5, 11])).tolist()
+    [3, 4, 10]
+    """
     sizes = ends - starts
     total = int(sizes.sum())
     if not total:
         return np.zeros(0, dtype=np.int64)
-    ranges: NDArray[np.int64] = np.repeat(starts - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
-    return ranges + np.arange(total)
+    offset: NDArray[np.int64] = np.repeat(starts - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
+    return offset + np.arange(total)

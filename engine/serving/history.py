@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from engine.lake.buckets import bucket_of
 from engine.schema import RETURN, SALE
+
+if TYPE_CHECKING:
+    from engine.lake.table import Lake
 
 LAST_ORDERS = 20
 """Orders that are listed."""
 
-READ = ("customer_id", "order_id", "timestamp", "amount", "kind")
+READ = ("order_id", "timestamp", "amount", "kind")
 
 
-def orders_of(lake: Any, customer_id: int | str) -> pl.DataFrame:
+def orders_of(lake: Lake, customer_id: int | str) -> pl.DataFrame:
     """Return a customer's orders, the last first.
-
-    Only the customer's bucket is read.
 
     Parameters
     ----------
     lake
-        An open :class:`engine.lake.table.Lake`, or another source with its ``bucket`` and ``buckets``.
+        An open :class:`engine.lake.table.Lake`.
     customer_id
         Of the type that the lake has; nobody has the id of another type.
 
@@ -33,12 +33,7 @@ def orders_of(lake: Any, customer_id: int | str) -> pl.DataFrame:
         ``order_id, timestamp`` (of its first row), ``lines``, ``amount`` (sold; null where the order holds returns
         only) and ``returned`` (its size, 0 where nothing came back).
     """
-    number = pl.select(bucket_of(pl.lit(str(customer_id)), lake.buckets)).item()
-    rows = lake.bucket(int(number), READ)
-    asked = pl.Series([customer_id])
-    if rows.schema["customer_id"] != asked.dtype:
-        return _orders(rows.clear())
-    return _orders(rows.filter(pl.col("customer_id") == asked[0]))
+    return _orders(lake.customer(customer_id, READ))
 
 
 def by_month(orders: pl.DataFrame) -> pl.DataFrame:

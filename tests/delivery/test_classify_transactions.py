@@ -122,3 +122,8 @@ def test_a_model_of_other_variables_says_what_it_takes() -> None:
     spec = FeatureSpec.fit(strange, feature_set(["frequency", "clicks"]))
     with pytest.raises(SettingError, match="this model needs clicks, which cannot be computed from transactions"):
         classify_transactions(replace(make_model(customers), spec=spec), make_sales())
+
+
+def test_what_is_no_model_is_refused_with_where_to_find_one(fitted: engine.Segmentation) -> None:
+    with pytest.raises(SettingError, match=r"model: expected a model, .* segmentation\.model; got Segmentation"):
+        classify_transactions(fitted, make_sales())  # type: ignore[arg-type]

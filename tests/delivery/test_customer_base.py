@@ -12,10 +12,9 @@ from engine.customer_rows import SortedIds
 from engine.errors import BundleError, ColumnsMissingError, DataError, OutputExistsError, SettingError
 from engine.features.matrix import FeatureSpec, feature_set
 from engine.plane import Plane
-from engine.schema import Word
 from engine.segments.model import SegmentModel
 from engine.segments.novelty import FittedDistances
-from engine.segments.segment import Driver, Segment
+from tests.delivery.segments_example import make_segments
 from tests.reference.neighbours_twin import nearest
 
 
@@ -40,25 +39,11 @@ def make_model(seed: int = 0, k: int = 3) -> SegmentModel:
     customers = make_customers(seed)
     spec = FeatureSpec.fit(customers, feature_set(["frequency", "monetary"]))
     matrix = spec.transform(customers)
-    segments = tuple(
-        Segment(
-            segment_id=f"seg-{index:06d}",
-            name=Word(f"Name {index}", f"Nombre {index}"),
-            description=Word("What", "Qué"),
-            action=Word("Do", "Hacer"),
-            rank=index + 1,
-            customers=10,
-            share_customers=0.1,
-            share_monetary=0.2,
-            means={"frequency": 1.0},
-            medians={"frequency": 1.0},
-            drivers=(Driver("frequency", 0.5, -1.0, "low"),),
-        )
-        for index in range(k)
-    )
     fitted = FittedDistances.fit(np.arange(300) % k, np.linspace(0.01, 2, 300), k)
     centroids = matrix[:k].astype(np.float64)
-    return SegmentModel(spec=spec, centroids=centroids, segments=segments, distances=fitted, facts={"window_days": 365})
+    return SegmentModel(
+        spec=spec, centroids=centroids, segments=make_segments(k), distances=fitted, facts={"window_days": 365}
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -354,3 +339,25 @@ def test_bad_customers_are_refused_with_what_was_expected() -> None:
     for k in (0, 2.5, True):
         with pytest.raises(SettingError, match="k: expected a whole number of at least 1"):
             base.similar(0, k)
+
+
+def test_one_id_is_not_taken_for_a_list_of_ids() -> None:
+    base = CustomerBase.build(make_customers(0).with_columns(customer_id=pl.int_range(300)), make_model())
+    for wrong in ("42", b"42", 42, None):
+        with pytest.raises(DataError, match=r"ids: expected a list of customer ids; got .* remove\(\[id\]\)"):
+            base.remove(wrong)  # type: ignore[arg-type]
+    for mixed in ([42, [7]], [42, 1.5], [42, None]):
+        with pytest.raises(DataError, match="expected a whole number or text"):
+            base.remove(mixed)  # type: ignore[list-item]
+    # Of those before the wrong one nobody is gone.
+    assert base.n == 300
+    assert base.remove(["42"]) == 1
+
+
+def test_what_a_killed_save_left_of_the_customers_goes_with_the_next_one(tmp_path) -> None:
+    base = CustomerBase.build(make_customers(0), make_model())
+    left = tmp_path / f".customers.{'0' * 32}" / "index"
+    left.mkdir(parents=True)
+    (left.parent / "customers.arrow").write_bytes(b"persons")
+    base.save(tmp_path / "customers")
+    assert [path.name for path in tmp_path.iterdir()] == ["customers"]

@@ -14,10 +14,9 @@ from engine.bundle import load_bundle, save_bundle
 from engine.clustering.nearest import two_nearest
 from engine.errors import BundleError, DataError, OutputExistsError, SettingError, SourceNotFoundError
 from engine.features.matrix import FeatureSpec, feature_set
-from engine.schema import Word
 from engine.segments.model import SegmentModel
 from engine.segments.novelty import LEVELS, FittedDistances
-from engine.segments.segment import Driver, Segment
+from tests.delivery.segments_example import make_segments
 from tests.reference import nearest_twin
 
 
@@ -30,25 +29,9 @@ def make_model(seed: int = 0, k: int = 3) -> SegmentModel:
     customers = make_customers(seed)
     spec = FeatureSpec.fit(customers, feature_set(["frequency", "monetary"]))
     centroids = np.asarray(spec.transform(customers)[:k], dtype=np.float64)
-    segments = tuple(
-        Segment(
-            segment_id=f"seg-{index:06d}",
-            name=Word(f"Name {index}", f"Nombre {index}"),
-            description=Word("What", "Qué"),
-            action=Word("Do", "Hacer"),
-            rank=index + 1,
-            customers=10,
-            share_customers=0.1,
-            share_monetary=0.2,
-            means={"frequency": 1.0},
-            medians={"frequency": 1.0},
-            drivers=(Driver("frequency", 0.5, -1.0, "low"),),
-        )
-        for index in range(k)
-    )
     near = two_nearest(spec.transform(customers), centroids)
     distances = FittedDistances.fit(near.first, near.first_distance, k)
-    return SegmentModel(spec, centroids, segments, distances, {"window_days": 365, "as_of": "2024-01-01"})
+    return SegmentModel(spec, centroids, make_segments(k), distances, {"window_days": 365, "as_of": "2024-01-01"})
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -15,11 +15,10 @@ import polars as pl
 from engine.bundle import save_bundle
 from engine.clustering.nearest import two_nearest
 from engine.features.matrix import FeatureSpec, feature_set
-from engine.schema import Word
 from engine.segments.model import SegmentModel
 from engine.segments.novelty import FittedDistances
-from engine.segments.segment import Segment
 from engine.tracking.store import EXPERIMENT, Store
+from tests.delivery.segments_example import make_segments
 
 FIRST_ID = 70_431_000
 """Ids that no date, size or checksum in a store looks like."""
@@ -34,25 +33,11 @@ def make_customers(n: int = 200, seed: int = 0) -> pl.DataFrame:
 def make_model(customers: pl.DataFrame, k: int = 3, *, impute: str = "median") -> SegmentModel:
     spec = FeatureSpec.fit(customers, feature_set(["frequency", "monetary"], impute=impute))
     centroids = spec.transform(customers).astype(np.float64).reshape(k, -1, 2).mean(axis=1) * 3
-    segments = tuple(
-        Segment(
-            segment_id=f"seg-{index:06d}",
-            name=Word(f"Name {index}", f"Nombre {index}"),
-            description=Word("What", "Qué"),
-            action=Word("Do", "Hacer"),
-            rank=index + 1,
-            customers=10,
-            share_customers=0.1,
-            share_monetary=0.2,
-            means={"frequency": 1.0},
-            medians={"frequency": 1.0},
-            drivers=(),
-        )
-        for index in range(k)
-    )
     near = two_nearest(spec.transform(customers), centroids)
     distances = FittedDistances.fit(near.first, near.first_distance, k)
-    return SegmentModel(spec, centroids, segments, distances, {"window_days": 365, "as_of": "2024-01-01"})
+    return SegmentModel(
+        spec, centroids, make_segments(k, drivers=()), distances, {"window_days": 365, "as_of": "2024-01-01"}
+    )
 
 
 def make_bundle(folder: Path) -> tuple[SegmentModel, Path]:

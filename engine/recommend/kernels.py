@@ -1,0 +1,505 @@
+"""The machine code of the next basket: candidates of a customer, their signals, the best of them.
+
+A *signal* is a number that says something about one product for one customer; a score is their weighted sum. What the
+signals are, and why, stands in :mod:`engine.recommend.next_basket`; the slow and plain form of all this is
+``tests/reference/next_basket_twin.py``.
+
+Arrays that belong together come as named tuples, so that a call can be read.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import prange
+
+from engine.clustering.jit import compiled
+
+Array = np.ndarray[Any, Any]
+
+SIGNALS = (
+    "owned",
+    "times",
+    "share",
+    "fading",
+    "due",
+    "due_squared",
+    "habit",
+    "alike",
+    "along",
+    "following",
+    "fresh",
+    "recent",
+    "ever",
+    "segment",
+)
+"""Their order in every matrix of signals."""
+
+WIDTH = len(SIGNALS)
+OWNED, TIMES, SHARE, FADING, DUE, DUE2, HABIT, ALIKE, ALONG, FOLLOWING, FRESH, RECENT, EVER, SEGMENT = range(WIDTH)
+
+FADE = 0.8
+"""What a basket counts less than the one after it, in ``fading`` and ``along``."""
+
+LEAST = 1e-4
+"""Added to a share before its logarithm: what a product without any evidence has."""
+
+CLOSEST = 20
+"""Neighbours that a reason speaks of."""
+
+BLOCK = 32
+"""Customers that share one scratch."""
+
+MOST_OWNED = 400
+"""Products of a customer that are considered; beyond, those bought last."""
+
+
+class Purchases(NamedTuple):
+    """See :class:`engine.recommend.baskets.Baskets`."""
+
+    basket_start: Array
+    day: Array
+    item_start: Array
+    item: Array
+
+
+class Lists(NamedTuple):
+    """For each product some others with a share: those of product i lie between ``start[i]`` and ``start[i + 1]``."""
+
+    start: Array
+    item: Array
+    share: Array
+
+
+class People(NamedTuple):
+    """Reference customers: who bought a product (postings, by product), and what each bought (by customer).
+
+    ``weight`` are coordinates of vectors of length 1; ``share`` the share of a customer's baskets with the product.
+    """
+
+    post_start: Array
+    post_row: Array
+    post_weight: Array
+    start: Array
+    item: Array
+    share: Array
+
+
+class Market(NamedTuple):
+    """Logarithms of the share of baskets that had a product, lately and ever, (m,); the products in vogue.
+
+    Of several days: ``fresh``, ``recent`` and ``popular`` have a row for each.
+    """
+
+    fresh: Array
+    recent: Array
+    ever: Array
+    popular: Array
+
+
+class Groups(NamedTuple):
+    """Segments: logarithm of how much more often than all customers theirs bought a product (s, m); their favourites."""
+
+    lift: Array
+    popular: Array
+
+
+class Habits(NamedTuple):
+    """Products: log-odds of buying again, days between two purchases, whether they are bought once, (m,) each."""
+
+    again: Array
+    gap: Array
+    once: Array
+
+
+class Scratch(NamedTuple):
+    """Work space of one thread; see :func:`scratch`."""
+
+    mark: Array
+    alike: Array
+    along: Array
+    following: Array
+    touched: Array
+    met: Array
+    next: Array
+    near: Array
+    seen: Array
+    count: Array
+    last: Array
+    fading: Array
+    owned: Array
+    kept: Array
+
+
+@compiled()
+def scratch(m: int, references: int) -> Any:
+    """Return cleared work space for m products and so many reference customers."""
+    return Scratch(
+        np.zeros(m, np.int32),
+        np.zeros(m, np.float32),
+        np.zeros(m, np.float32),
+        np.zeros(m, np.float32),
+        np.empty(m, np.int32),
+        np.empty(m, np.int32),
+        np.empty(m, np.int32),
+        np.zeros(references, np.float32),
+        np.empty(references, np.int32),
+        np.zeros(m, np.int32),
+        np.zeros(m, np.int32),
+        np.zeros(m, np.float32),
+        np.empty(m, np.int32),
+        np.empty(max(m, references), np.int32),
+    )
+
+
+@compiled()
+def better(a: Any, i: int, b: Any, j: int) -> bool:
+    """Say whether number i with value a ranks before number j with value b: the larger, then the lower number."""
+    return a > b or (a == b and i < j)
+
+
+@compiled()
+def best_of(value: Array, among: Array, size: int, most: int, out: Array) -> int:
+    """Write the numbers of ``among[:size]`` with the largest values to ``out``, best first; return how many.
+
+    A heap whose root is the worst that is kept: the order of ``among`` does not matter.
+    """
+    kept = 0
+    for n in range(size):
+        number = among[n]
+        if kept < most:
+            place = kept
+            kept += 1
+            while place > 0:
+                parent = (place - 1) // 2
+                if better(value[number], number, value[out[parent]], out[parent]):
+                    break
+                out[place] = out[parent]
+                place = parent
+            out[place] = number
+        elif better(value[number], number, value[out[0]], out[0]):
+            _sink(value, out, kept, 0, number)
+    for end in range(kept - 1, 0, -1):
+        worst, number = out[0], out[end]
+        _sink(value, out, end, 0, number)
+        out[end] = worst
+    return kept
+
+
+@compiled()
+def _sink(value: Array, heap: Array, size: int, place: int, number: int) -> None:
+    """Put a number at a place of the heap's first ``size`` and let it sink below those that rank after it."""
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        right = child + 1
+        if right < size and better(value[heap[child]], heap[child], value[heap[right]], heap[right]):
+            child = right
+        if not better(value[number], number, value[heap[child]], heap[child]):
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = number
+
+
+@compiled()
+def own_products(p: Purchases, c: int, end: int, s: Scratch) -> int:
+    """Note what customer c bought in baskets before ``end``: number, last day, faded number; return how many products.
+
+    ``s.owned`` holds the products, the latest bought first, at most :data:`MOST_OWNED`.
+    """
+    owned = 0
+    weight = np.float32(1.0)
+    for b in range(end - 1, p.basket_start[c] - 1, -1):
+        for r in range(p.item_start[b], p.item_start[b + 1]):
+            i = p.item[r]
+            if s.count[i] == 0:
+                if owned == MOST_OWNED:
+                    continue
+                s.owned[owned] = i
+                owned += 1
+                s.last[i] = p.day[b]
+            s.count[i] += 1
+            s.fading[i] += weight
+        weight *= np.float32(FADE)
+    return owned
+
+
+@compiled()
+def nearest_people(people: People, myself: int, owned: int, most: int, s: Scratch) -> int:
+    """Write the reference customers most like a customer to ``s.kept``, most alike first; return how many.
+
+    By the cosine between how often they bought each product. ``myself`` is the customer's own number among them, or
+    negative. ``s.near`` holds the similarities and is to be cleared along ``s.seen`` by :func:`forget_people`.
+    """
+    seen = 0
+    for n in range(owned):
+        i = s.owned[n]
+        for r in range(people.post_start[i], people.post_start[i + 1]):
+            row = people.post_row[r]
+            if s.near[row] == 0.0:
+                s.seen[seen] = row
+                seen += 1
+            s.near[row] += people.post_weight[r] * np.float32(s.count[i])
+    if myself >= 0 and s.near[myself] != 0.0:
+        s.near[myself] = np.float32(-1.0)
+    found = best_of(s.near, s.seen, seen, most, s.kept)
+    if found > 0 and s.near[s.kept[found - 1]] < 0.0:
+        found -= 1
+    for n in range(seen):
+        s.near[s.seen[n]] = 0.0
+    return found
+
+
+@compiled()
+def add_lists(lists: Lists, i: int, weight: Any, total: Array, touched: Array, size: int) -> int:
+    """Add a product's list to the totals; note those that had none; return how many have some."""
+    for r in range(lists.start[i], lists.start[i + 1]):
+        j = lists.item[r]
+        if total[j] == 0.0:
+            touched[size] = j
+            size += 1
+        total[j] += weight * lists.share[r]
+    return size
+
+
+@compiled()
+def offer(numbers: Array, size: int, found: int, s: Scratch, out: Array) -> int:
+    """Add numbers to the candidates that are not there yet; return how many there are."""
+    for n in range(size):
+        i = numbers[n]
+        if s.mark[i] == 0 and found < len(out):
+            s.mark[i] = 1
+            out[found] = i
+            found += 1
+    return found
+
+
+@compiled()
+def candidates(
+    p: Purchases,
+    c: int,
+    end: int,
+    day: int,
+    myself: int,
+    segment: int,
+    along: Lists,
+    following: Lists,
+    people: People,
+    market: Market,
+    groups: Groups,
+    habits: Habits,
+    sizes: Array,
+    s: Scratch,
+    found: Array,
+    signals: Array,
+    neighbours: Array,
+) -> int:
+    """Write the candidates of customer c and their signals; return how many there are.
+
+    What is known of the customer are the baskets before number ``end``; ``day`` is the day to come. ``sizes`` (4,)
+    int64: how many neighbours, and how many candidates of neighbours, of the lists along and of the lists following.
+    ``neighbours`` gets the numbers of the closest reference customers, -1 where there are fewer.
+    """
+    begin = p.basket_start[c]
+    own_baskets = end - begin
+    owned = own_products(p, c, end, s)
+    size = offer(s.owned, owned, 0, s, found)
+
+    # Customers alike.
+    near = nearest_people(people, myself, owned, sizes[0], s)
+    for n in range(len(neighbours)):
+        neighbours[n] = s.kept[n] if n < near else -1
+    touched = met = after = 0
+    each = np.float32(1.0 / max(near, 1))
+    for n in range(near):
+        row = s.kept[n]
+        for r in range(people.start[row], people.start[row + 1]):
+            i = people.item[r]
+            if s.alike[i] == 0.0:
+                s.touched[touched] = i
+                touched += 1
+            s.alike[i] += each * people.share[r]
+
+    # What goes along with what the customer bought, and what follows the last basket.
+    whole = np.float32(0.0)
+    for n in range(owned):
+        whole += s.fading[s.owned[n]]
+    for n in range(owned):
+        i = s.owned[n]
+        met = add_lists(along, i, s.fading[i] / whole, s.along, s.met, met)
+    if own_baskets > 0:
+        first, last = p.item_start[end - 1], p.item_start[end]
+        each = np.float32(1.0 / max(last - first, 1))
+        for r in range(first, last):
+            after = add_lists(following, p.item[r], each, s.following, s.next, after)
+
+    size = offer(s.kept, best_of(s.alike, s.touched, touched, sizes[1], s.kept), size, s, found)
+    size = offer(s.kept, best_of(s.along, s.met, met, sizes[2], s.kept), size, s, found)
+    size = offer(s.kept, best_of(s.following, s.next, after, sizes[3], s.kept), size, s, found)
+    size = offer(groups.popular[segment], groups.popular.shape[1], size, s, found)
+    size = offer(market.popular, len(market.popular), size, s, found)
+
+    # Days between this customer's baskets, where a product has no interval.
+    span = p.day[end - 1] - p.day[begin] if own_baskets > 1 else 0
+    pace = max(span / max(own_baskets - 1, 1), 1.0)
+    kept = 0
+    for n in range(size):
+        i = found[n]
+        count = s.count[i]
+        if not (count > 0 and habits.once[i]):
+            row = signals[kept]
+            found[kept] = i
+            row[:] = 0.0
+            if count > 0:
+                gap = habits.gap[i] if habits.gap[i] > 0 else pace
+                wait = max(day - s.last[i], 0) + 0.5
+                row[OWNED] = 1.0
+                row[TIMES] = np.log1p(count)
+                row[SHARE] = np.log(count / own_baskets + 0.01)
+                row[FADING] = np.log(s.fading[i] + 0.01)
+                row[DUE] = min(max(np.log(wait / gap), -3.0), 3.0)
+                row[DUE2] = row[DUE] * row[DUE]
+                row[HABIT] = habits.again[i]
+            row[ALIKE] = np.log(s.alike[i] + LEAST)
+            row[ALONG] = np.log(s.along[i] + LEAST)
+            row[FOLLOWING] = np.log(s.following[i] + LEAST)
+            row[FRESH] = market.fresh[i]
+            row[RECENT] = market.recent[i]
+            row[EVER] = market.ever[i]
+            row[SEGMENT] = groups.lift[segment, i]
+            kept += 1
+        s.mark[i] = 0
+    # The next customer finds everything cleared.
+    for n in range(touched):
+        s.alike[s.touched[n]] = 0.0
+    for n in range(met):
+        s.along[s.met[n]] = 0.0
+    for n in range(after):
+        s.following[s.next[n]] = 0.0
+    for n in range(owned):
+        i = s.owned[n]
+        s.count[i] = 0
+        s.fading[i] = 0.0
+    return kept
+
+
+@compiled(parallel=True)
+def rank_chunks(
+    p: Purchases,
+    ends: Array,
+    days: Array,
+    myself: Array,
+    segments: Array,
+    along: Lists,
+    following: Lists,
+    people: People,
+    markets: Market,
+    lines: Array,
+    groups: Groups,
+    habits: Habits,
+    sizes: Array,
+    room: int,
+    weights: Array,
+    top: Array,
+    scores: Array,
+    signals_of_top: Array,
+    neighbours: Array,
+) -> None:
+    """Write the best products of each customer, their scores and signals; -1 and 0 where there are no more.
+
+    ``markets``: of several days, a row for each; ``lines`` (n,): which row is a customer's. ``room``: the most
+    candidates. ``top`` and ``scores`` (n, k), ``signals_of_top`` (n, k, WIDTH) or (0, 0, WIDTH) for
+    none, ``neighbours`` (n, CLOSEST) or (0, CLOSEST).
+    """
+    n, k = top.shape
+    m, references = len(habits.gap), len(people.start) - 1
+    for block in prange(-(-n // BLOCK)):
+        s = scratch(m, references)
+        found = np.empty(room, np.int32)
+        signals = np.empty((room, WIDTH), np.float32)
+        value = np.zeros(room, np.float32)
+        numbers = np.arange(room).astype(np.int32)
+        order = np.empty(room, np.int32)
+        closest = np.empty(CLOSEST, np.int32)
+        for c in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
+            line = lines[c]
+            market = Market(markets.fresh[line], markets.recent[line], markets.ever, markets.popular[line])
+            size = candidates(
+                p, c, ends[c], days[c], myself[c], segments[c], along, following, people, market, groups, habits,
+                sizes, s, found, signals, closest,
+            )  # fmt: skip
+            for q in range(size):
+                total = np.float32(0.0)
+                for f in range(WIDTH):
+                    total += weights[f] * signals[q, f]
+                value[q] = total
+            kept = _best_products(value, found, numbers, size, k, order)
+            for q in range(k):
+                top[c, q] = found[order[q]] if q < kept else -1
+                scores[c, q] = value[order[q]] if q < kept else 0.0
+                if len(signals_of_top) > 0:
+                    for f in range(WIDTH):
+                        signals_of_top[c, q, f] = signals[order[q], f] if q < kept else 0.0
+            if len(neighbours) > 0:
+                neighbours[c] = closest
+
+
+@compiled()
+def _best_products(value: Array, found: Array, numbers: Array, size: int, k: int, out: Array) -> int:
+    """Write the places of the k best candidates to ``out``, best first, of equal ones the lower product first."""
+    kept = 0
+    for n in range(size):
+        place = numbers[n]
+        at = kept
+        if kept == k:
+            worst = out[k - 1]
+            if not better(value[place], found[place], value[worst], found[worst]):
+                continue
+            at = k - 1
+        else:
+            kept += 1
+        while at > 0 and better(value[place], found[place], value[out[at - 1]], found[out[at - 1]]):
+            out[at] = out[at - 1]
+            at -= 1
+        out[at] = place
+    return kept
+
+
+@compiled(parallel=True)
+def sample_chunks(
+    p: Purchases,
+    who: Array,
+    ends: Array,
+    days: Array,
+    myself: Array,
+    segments: Array,
+    along: Lists,
+    following: Lists,
+    people: People,
+    markets: Market,
+    lines: Array,
+    groups: Groups,
+    habits: Habits,
+    sizes: Array,
+    found: Array,
+    signals: Array,
+    size: Array,
+) -> None:
+    """Write the candidates of customers ``who`` and their signals; see :func:`rank_chunks`.
+
+    ``found`` (w, room), ``signals`` (w, room, WIDTH), ``size`` (w,).
+    """
+    m, references = len(habits.gap), len(people.start) - 1
+    for block in prange(-(-len(who) // BLOCK)):
+        s = scratch(m, references)
+        closest = np.empty(CLOSEST, np.int32)
+        for q in range(block * BLOCK, min(len(who), (block + 1) * BLOCK)):
+            line = lines[q]
+            market = Market(markets.fresh[line], markets.recent[line], markets.ever, markets.popular[line])
+            size[q] = candidates(
+                p, who[q], ends[q], days[q], myself[q], segments[q], along, following, people, market, groups, habits,
+                sizes, s, found[q], signals[q], closest,
+            )  # fmt: skip

@@ -1,0 +1,301 @@
+"""The next basket: for each customer the products most probably in it, by what is known of the customer and of all.
+
+Repeat purchases make most of what can be foreseen in retail, and how often and how lately a customer bought a product
+says most about them; customers who buy alike, what goes along, what follows and what is in vogue say the rest. Each of
+these is a signal, and a logistic regression on a basket that is already known says how much each counts in *this* shop
+(the idea of blending; Hu et al. 2020, "Modeling personalized item frequency information for next-basket
+recommendation", and Faggioli et al. 2020, "Recency aware collaborative filtering for next basket recommendation", are
+the personal and the neighbours' part).
+
+Signals of product i for a customer, in the order of :data:`engine.recommend.kernels.SIGNALS`; the first seven are 0
+where the customer does not own it:
+
+* ``owned`` 1; ``times`` log(1 + baskets with it); ``share`` log(their share + 0.01); ``fading`` log of the sum of
+  0.8^(baskets since) + 0.01;
+* ``due`` log(days since bought / the product's own interval), from -3 to 3, and its square ``due_squared``; ``habit``
+  log-odds that an owner of it buys it again;
+* ``alike`` log share of the baskets of the customers most alike; ``along`` log probability given what the customer
+  owns, ``following`` given the last basket;
+* ``fresh``, ``recent``, ``ever`` log share of all baskets by half-lives of 5 and 21 days and without; ``segment`` log
+  of how much more often the segment buys it than all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.errors import DataError, SettingError
+from engine.recommend import alike
+from engine.recommend.blend import Blend, fit_blend
+from engine.recommend.knowledge import Knowledge, checked_segments
+from engine.recommend.repurchase import ONCE_BELOW
+
+if TYPE_CHECKING:
+    from engine.recommend.baskets import Baskets, Targets
+
+ROOM = 900
+"""Candidates of a customer at most."""
+
+SIZES = (300, 100, 100, 50)
+"""Neighbours of a customer; candidates of theirs, of what goes along, of what follows."""
+
+DAYS_AT_ONCE = 64
+"""Days whose popularity is held in memory together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Products ranked for customers.
+
+    Attributes
+    ----------
+    codes
+        Best first, shape (n, k), int32; -1 where there are no more.
+    scores
+        Log-odds up to a constant of the customer, shape (n, k), float32.
+    signals
+        Shape (n, k, signals), float32.
+    neighbours
+        Rows of the closest reference customers, shape (n, 20), int32; -1 where there are fewer.
+    """
+
+    codes: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    signals: NDArray[np.float32]
+    neighbours: NDArray[np.int32]
+
+
+class NextBasket:
+    """Ranks products for customers.
+
+    Parameters
+    ----------
+    category
+        A number from 0 for each product, -1 where it has none: what is known of a category helps where a product is
+        rare.
+    repurchase
+        What is known beforehand of each product: 1 it is bought again, 0 it is not and is never offered to who owns
+        it, -1 find out.
+    once_below
+        Share of owners who buy again below which a product is bought once; see
+        :mod:`engine.recommend.repurchase`.
+    fit_customers
+        How many customers' last baskets the weights are fitted on, at most.
+    references
+        How many customers others are compared with, at most.
+    seed
+        Of both samples.
+
+    Examples
+    --------
+    >>> from engine.recommend.synthetic import habits
+    >>> history = habits(customers=300, products=40, seed=0)
+    >>> model = NextBasket().fit(history)
+    >>> model.recommend(history, 5).shape
+    (300, 5)
+    """
+
+    name = "cartera"
+
+    def __init__(
+        self,
+        *,
+        category: NDArray[np.int32] | None = None,
+        repurchase: NDArray[np.int8] | None = None,
+        once_below: float = ONCE_BELOW,
+        fit_customers: int = 8_000,
+        references: int = alike.MOST_REFERENCES,
+        seed: int = 0,
+    ) -> None:
+        for key, value in (("fit_customers", fit_customers), ("references", references)):
+            if value < 1:
+                raise SettingError(f"{key}: expected at least 1; got {value}.")
+        self._told = {"category": category, "repurchase": repurchase, "once_below": once_below}
+        self._fit_customers, self._references, self._seed = fit_customers, references, seed
+        self._knowledge: Knowledge | None = None
+        self._blend: Blend | None = None
+
+    def fit(self, history: Baskets, segments: NDArray[np.int32] | None = None) -> NextBasket:
+        """Learn from the histories of all customers.
+
+        The weights are fitted on the last basket of customers with at least two, foreseen from what came before; then
+        everything is counted anew with those baskets in it.
+
+        Raises
+        ------
+        DataError
+            No customer has two baskets, or none of their last ones could be foreseen.
+        """
+        rng = np.random.default_rng(self._seed)
+        rows = alike.reference_customers(history, self._references, rng)
+        before, targets = history.without_last()
+        if not len(targets.customers):
+            raise DataError(
+                f"Next basket: none of {history.n:,} customers has two baskets, so that one could be foreseen from the "
+                "other. Take a longer history, or recommend what is popular."
+            )
+        with_history = rows[np.diff(before.basket_start)[rows] > 0]
+        known = Knowledge.of(before, segments, with_history, **self._told)
+        self._blend = self._weighed(before, targets, segments, known, with_history, rng)
+        self._knowledge = Knowledge.of(history, segments, rows, **self._told)
+        return self
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What was counted; :class:`DataError` before :meth:`fit`."""
+        if self._knowledge is None:
+            raise DataError("Next basket: call fit(history) first.")
+        return self._knowledge
+
+    @property
+    def blend(self) -> Blend:
+        """The weights; :class:`DataError` before :meth:`fit`."""
+        if self._blend is None:
+            raise DataError("Next basket: call fit(history) first.")
+        return self._blend
+
+    def recommend(
+        self,
+        history: Baskets,
+        k: int,
+        *,
+        day: NDArray[np.int32] | int | None = None,
+        segments: NDArray[np.int32] | None = None,
+    ) -> NDArray[np.int32]:
+        """Return the codes of the k best products for each customer, shape (n, k), -1 where there are no more.
+
+        Parameters
+        ----------
+        history
+            What each customer bought so far; the products are those of the fit.
+        k
+            How many, at least 1.
+        day
+            For which day (days since 1970-01-01), one for all or one each; by default the day after the last of the
+            fit. What is in vogue is counted up to it.
+        segments
+            Number of each customer's segment at fit, -1 for none.
+        """
+        return self.rank(history, k, day=day, segments=segments, explain=False).codes
+
+    def rank(
+        self,
+        history: Baskets,
+        k: int,
+        *,
+        day: NDArray[np.int32] | int | None = None,
+        segments: NDArray[np.int32] | None = None,
+        explain: bool = True,
+        threads: int | None = None,
+    ) -> Ranked:
+        """Return the best products with their scores and, with ``explain``, what they rest on; see :meth:`recommend`."""
+        from engine.clustering.jit import numba_threads
+        from engine.recommend.kernels import CLOSEST, WIDTH, rank_chunks
+
+        known, blend, n = self.knowledge, self.blend, history.n
+        if k < 1:
+            raise SettingError(f"k: expected at least 1 product; got {k}.")
+        if history.m != len(known.products) or not history.products.equals(known.products):
+            raise DataError(
+                f"Next basket: the history has {history.m:,} products, the model {len(known.products):,} or others. "
+                "Encode the history with the model's products."
+            )
+        days = np.broadcast_to(known.popularity.day_after if day is None else np.asarray(day, np.int32), n)
+        numbers = self._segments(segments, n)
+        myself = alike.rows_among(history.customer_ids, known.references)
+        top, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+        signals = np.empty((n if explain else 0, k, WIDTH), np.float32)
+        neighbours = np.empty((n if explain else 0, CLOSEST), np.int32)
+        weights = blend.weights.astype(np.float32)
+        with numba_threads(threads):
+            for part, markets, lines in _by_days(known, days):
+                # Of one day, the usual case, nothing is copied.
+                whole = len(part) == n
+                own = history if whole else history.take(part)
+                out = (
+                    [array if whole else array[part] for array in (top, scores, signals, neighbours)]
+                    if explain
+                    else [*(array if whole else array[part] for array in (top, scores)), signals, neighbours]
+                )
+                rank_chunks(
+                    purchases(own), own.basket_start[1:], days[part], myself[part], numbers[part], known.along,
+                    known.following, known.people, markets, lines, known.groups, known.repurchase.habits(),
+                    np.array(SIZES), ROOM, weights, *out,
+                )  # fmt: skip
+                if not whole:
+                    top[part], scores[part] = out[:2]
+                    if explain:
+                        signals[part], neighbours[part] = out[2:]
+        return Ranked(top, scores, signals, neighbours)
+
+    def _weighed(
+        self,
+        before: Baskets,
+        targets: Targets,
+        segments: NDArray[np.int32] | None,
+        known: Knowledge,
+        rows: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> Blend:
+        """Fit the weights on targets, by what came before them."""
+        from engine.recommend.kernels import WIDTH, sample_chunks
+
+        count = len(targets.customers)
+        chosen = np.arange(count)
+        if count > self._fit_customers:
+            chosen = np.sort(rng.choice(count, self._fit_customers, replace=False))
+        who, days = targets.customers[chosen], targets.day[chosen]
+        myself = np.full(before.n, -1)
+        myself[rows] = np.arange(len(rows))
+        numbers = self._segments(segments, before.n, len(known.groups.lift) - 1)[who]
+        found = np.empty((len(who), ROOM), np.int32)
+        signals = np.empty((len(who), ROOM, WIDTH), np.float32)
+        size = np.zeros(len(who), np.int64)
+        for part, markets, lines in _by_days(known, days):
+            out = np.empty((len(part), ROOM), np.int32), np.empty((len(part), ROOM, WIDTH), np.float32)
+            sizes = np.zeros(len(part), np.int64)
+            sample_chunks(
+                purchases(before), who[part], before.basket_start[1:][who[part]], days[part], myself[who[part]],
+                numbers[part], known.along, known.following, known.people, markets, lines, known.groups,
+                known.repurchase.habits(), np.array(SIZES), *out, sizes,
+            )  # fmt: skip
+            found[part], signals[part], size[part] = *out, sizes
+        there = np.arange(ROOM) < size[:, None]
+        code = np.repeat(np.arange(len(who)), size) * before.m + found[there]
+        owner = np.repeat(np.arange(count), np.diff(targets.start))
+        place = np.full(count, -1)
+        place[chosen] = np.arange(len(chosen))
+        wanted = place[owner] >= 0
+        bought = np.isin(code, place[owner][wanted] * before.m + targets.item[wanted])
+        return fit_blend(signals[there], bought)
+
+    def _segments(self, segments: NDArray[np.int32] | None, n: int, count: int | None = None) -> NDArray[np.int64]:
+        """Return the row of each customer's segment in the knowledge of groups: the last where there is none."""
+        last = len(self.knowledge.groups.lift) - 1 if count is None else count
+        numbers = checked_segments(segments, n)
+        if n and int(numbers.max()) >= last:
+            raise DataError(f"segments: the model knows {last} segments (0 to {last - 1}); got number {numbers.max()}.")
+        return np.where(numbers < 0, last, numbers)
+
+
+def purchases(history: Baskets) -> Any:
+    """Return a history as the kernels read it."""
+    from engine.recommend.kernels import Purchases
+
+    return Purchases(history.basket_start, history.day, history.item_start, history.item)
+
+
+def _by_days(known: Knowledge, days: NDArray[np.int32]) -> Any:
+    """Yield customers (row numbers), the markets of their days and which row of these is each one's."""
+    distinct, line = np.unique(days, return_inverse=True)
+    order = np.argsort(line, kind="stable")
+    ends = np.searchsorted(line[order], np.arange(len(distinct) + 1))
+    for begin in range(0, len(distinct), DAYS_AT_ONCE):
+        end = min(begin + DAYS_AT_ONCE, len(distinct))
+        part = np.sort(order[ends[begin] : ends[end]])
+        yield part, known.popularity.market(distinct[begin:end].astype(np.int64)), line[part] - begin

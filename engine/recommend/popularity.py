@@ -1,0 +1,107 @@
+"""What all customers buy: ever, and at any day of the history what they bought lately."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from engine.recommend.baskets import Baskets
+    from engine.recommend.kernels import Market
+
+FRESH_DAYS, RECENT_DAYS = 5.0, 21.0
+"""Half-lives of what was bought: an offer of the week, and a season."""
+
+LEAST_SHARE = 1e-5
+"""Added to the share of baskets before the logarithm: what a product has that nobody bought."""
+
+IN_VOGUE = 60
+"""Products in vogue that every customer is a candidate for."""
+
+
+class Popularity:
+    """How often each product was bought on each day.
+
+    Parameters
+    ----------
+    history
+        Of all customers.
+
+    Notes
+    -----
+    On day t a basket of day d counts 2^(−(t − d) / half-life), and only where d < t: what is said for a day rests on
+    the days before it.
+    """
+
+    def __init__(self, history: Baskets) -> None:
+        self.m = history.m
+        self.baskets = history.baskets
+        self.bought = np.bincount(history.item, minlength=history.m).astype(np.float64)
+        of_item = np.repeat(history.day, np.diff(history.item_start))
+        key = of_item.astype(np.int64) * self.m + history.item
+        key.sort()
+        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else np.zeros(0, np.int64)
+        self._count = np.diff(np.append(first, len(key))).astype(np.float64)
+        self._item = (key[first] % max(self.m, 1)).astype(np.int64)
+        self.days, self._first = np.unique(key[first] // max(self.m, 1), return_index=True)
+        days, counts = np.unique(history.day, return_counts=True)
+        self._baskets = dict(zip(days.tolist(), counts.tolist(), strict=True))
+
+    @property
+    def day_after(self) -> int:
+        """The day after the last of the history."""
+        return int(self.days[-1]) + 1 if len(self.days) else 0
+
+    def market(self, days: NDArray[np.int64]) -> Market:
+        """Return what was in vogue on each of some days (ascending, each once)."""
+        from engine.recommend.kernels import Market
+
+        lines = len(days)
+        fresh, recent = (np.empty((lines, self.m), np.float32) for _ in range(2))
+        popular = np.empty((lines, min(IN_VOGUE, self.m)), np.int32)
+        ends = np.append(self._first[1:], len(self._item))
+        states = [(_Fading(self.m, FRESH_DAYS), fresh), (_Fading(self.m, RECENT_DAYS), recent)]
+        following = 0
+        for line, day in enumerate(days.tolist()):
+            while following < len(self.days) and self.days[following] < day:
+                part = slice(self._first[following], ends[following])
+                now = int(self.days[following])
+                for state, _ in states:
+                    state.add(now, self._item[part], self._count[part], self._baskets[now])
+                following += 1
+            for state, out in states:
+                out[line] = np.log(state.shares() + LEAST_SHARE)
+            popular[line] = _best(states[0][0].total, self.bought, popular.shape[1])
+        ever = np.log(self.bought / max(self.baskets, 1) + LEAST_SHARE).astype(np.float32)
+        return Market(fresh, recent, ever, popular)
+
+
+class _Fading:
+    """Counts that lose half their weight every so many days; kept as of the day that was last added."""
+
+    def __init__(self, m: int, half_life_days: float) -> None:
+        self.total = np.zeros(m)
+        self._baskets = 0.0
+        self._day: int | None = None
+        self._half_life = half_life_days
+
+    def add(self, day: int, item: NDArray[np.int64], count: NDArray[np.float64], baskets: int) -> None:
+        """Add the purchases of a later day."""
+        if self._day is not None:
+            fade = 2.0 ** (-(day - self._day) / self._half_life)
+            self.total *= fade
+            self._baskets *= fade
+        self.total[item] += count
+        self._baskets += baskets
+        self._day = day
+
+    def shares(self) -> NDArray[np.float64]:
+        """Return the share of baskets that had each product."""
+        return self.total / max(self._baskets, 1e-300) if self._baskets else self.total
+
+
+def _best(total: NDArray[np.float64], bought: NDArray[np.float64], most: int) -> NDArray[np.int32]:
+    """Return the products with the largest totals; of equal ones the one bought more ever, then the lower code."""
+    return np.lexsort((np.arange(len(total)), -bought, -total))[:most].astype(np.int32)
