@@ -24,6 +24,7 @@ from engine.lake.columns import (
     unmapped_beside_price,
 )
 from engine.lake.notes import reader_notes
+from engine.lake.products import kept_products
 from engine.lake.quality import RAW, REASON, Check, check_rows
 from engine.lake.recipe import Recipe
 from engine.lake.source import read_products
@@ -66,6 +67,7 @@ class FrameSource:
     rejects: pl.DataFrame
     _data: pl.DataFrame = field(repr=False)
     _record: dict[str, Any] = field(repr=False)
+    _products: pl.DataFrame | None = field(default=None, repr=False)
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame | pl.LazyFrame, recipe: Recipe | None = None) -> FrameSource:
@@ -90,6 +92,9 @@ class FrameSource:
         if batch.is_empty():
             raise DataError(f"{_NAME}: there is no row.")
         check = _check(batch, rule)
+        known = None
+        if rule.products is not None and check.products is not None:
+            known = kept_products(check.products, rule.products)
         checked = check_rows(batch.with_row_index(ROW, offset=1).cast({ROW: pl.Int64}), check, file=0, buckets=1)
         if rule.rules.exact_duplicates == "reject":
             again = pl.col(REASON).is_null() & ~pl.struct(RAW).is_first_distinct()
@@ -120,6 +125,7 @@ class FrameSource:
             rejects=rejects.cast(REJECTS_SCHEMA),
             _data=data.with_columns(pl.col("customer_id").set_sorted()),
             _record=record,
+            _products=known,
         )
 
     def bucket(self, number: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -134,6 +140,10 @@ class FrameSource:
         """Return the time of the last row, in UTC."""
         last: datetime = self._data.select(pl.col("timestamp").max()).item()
         return last
+
+    def products(self) -> pl.DataFrame | None:
+        """Return what the recipe's table says of the products, ``None`` without one; see ``Lake.products``."""
+        return self._products
 
     def notes(self) -> list[dict[str, str]]:
         """Return what a reader of any figure from this frame must know, in English and Spanish."""

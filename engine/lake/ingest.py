@@ -21,10 +21,12 @@ from engine.lake import notes, quality, stage
 from engine.lake.accounts import IngestReport, giant_warnings, ingest_record
 from engine.lake.buckets import buckets_for, check_buckets
 from engine.lake.commit import Conflict, commit
+from engine.lake.delta import open_table
+from engine.lake.products import keep_products, products_table
 from engine.lake.recipe import Recipe
 from engine.lake.source import Source, extra_types, find_sources, plan_check
 from engine.lake.stage import Tally, Workspace
-from engine.lake.table import Lake, open_table, reconcile
+from engine.lake.table import TABLE, Lake, reconcile
 from engine.schema import TRANSACTION, Word
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,11 @@ def ingest(
         ``buckets`` is impossible or differs from the lake's.
     OutputExistsError
         ``lake`` is a file.
+
+    Notes
+    -----
+    The recipe's table of products becomes the lake's after the rows, also where all files are known: the newest ingest
+    that has one decides.
     """
     if buckets is not None:
         check_buckets(buckets)
@@ -108,12 +115,15 @@ def _attempt(
     if lake is not None and buckets not in (None, lake.buckets):
         raise SettingError(f"data.buckets: the lake has {lake.buckets} buckets, not {buckets}. Leave it out.")
     count = lake.buckets if lake else buckets or buckets_for(sum(source.estimated_rows for source in new))
+    products = None if recipe.products is None else products_table(recipe.products)
     existed = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with Workspace(folder) as space:
             if lake is not None and not new:
                 _write_rejects(lake, rejects, space.token)
+                if products is not None:
+                    keep_products(folder, products)
                 return IngestReport(
                     recipe=recipe.name,
                     lake_version=lake.version,
@@ -124,7 +134,10 @@ def _attempt(
                     lake=lake.reconciliation(),
                 )
             try:
-                return _add(recipe, new, skipped, warnings, lake, table, space, rejects, count, say)
+                report = _add(recipe, new, skipped, warnings, lake, table, space, rejects, count, say)
+                if products is not None:
+                    keep_products(folder, products)
+                return report
             except KeyboardInterrupt:
                 # Polars raises a Ctrl-C itself and Python's own handler raises it again a moment later: the second
                 # one is waited for here, or it would break off the removal of the working folder.
@@ -217,7 +230,7 @@ class _Meter:
 def _open(folder: Path) -> tuple[Any, Lake | None]:
     if not Lake.exists(folder):
         return None, None
-    table = open_table(folder)
+    table = open_table(folder, TABLE)
     return table, Lake.from_table(folder, table)
 
 

@@ -94,7 +94,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """A table of products, read only to evaluate ``rules.by_volume_where``.
+    """A table of products: the lake keeps it, and ``rules.by_volume_where`` may ask for its columns.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Products:
     key
         The column that holds the product's code.
     columns
-        The columns that the predicate uses.
+        The columns to keep: those that the predicate uses, names, categories.
     """
 
     path: str
@@ -118,6 +118,12 @@ class Products:
             if values.get(name) in _UNSET:
                 raise SettingError(f"data.products.{name}: a value is needed; got none.")
         columns = _texts(values["columns"], "data.products.columns")
+        for name in columns:
+            if name in ("product_id", str(values["key"])) or name.startswith("__") or columns.count(name) > 1:
+                raise SettingError(
+                    f"data.products.columns: expected other columns than the key, each once; got {name!r}. The lake "
+                    "keeps the key as product_id."
+                )
         return cls(path=str(values["path"]), key=str(values["key"]), columns=columns)
 
 
@@ -141,7 +147,7 @@ class Recipe:
     rules
         What to refuse and what to flag.
     products
-        A table of products for ``rules.by_volume_where``.
+        A table of products, kept in the lake.
     synthetic
         What to generate when ``source`` is ``synthetic``.
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from engine.errors import DataError, SourceNotFoundError
 from engine.lake.buckets import HASH_NAME, HASH_SEED, bucket_of
+from engine.lake.delta import PRODUCTS, damaged, open_small, open_table
 from engine.lake.notes import reader_notes
 from engine.schema import SORT_KEYS, TRANSACTION, require_columns
 
@@ -104,7 +105,7 @@ class Lake:
         folder = Path(path)
         if not cls.exists(folder):
             raise SourceNotFoundError(f"lake={folder}: no lake there. Make one with cartera ingest.")
-        return cls.from_table(folder, open_table(folder))
+        return cls.from_table(folder, open_table(folder, TABLE))
 
     @classmethod
     def from_table(cls, folder: Path, table: Any) -> Lake:
@@ -164,26 +165,53 @@ class Lake:
             raise DataError(f"bucket {number}: this lake has the buckets 0 to {self.buckets - 1}.")
         wanted = list(self.columns) if columns is None else list(columns)
         require_columns(self.columns, wanted, where=f"lake={self.path}")
+        return self._rows(number, wanted)
+
+    def customer(self, customer_id: int | str, columns: Sequence[str]) -> pl.DataFrame:
+        """Return one customer's transactions, sorted as :meth:`bucket` sorts them.
+
+        Of the customer's bucket only the groups of rows that may hold the id are read: files are sorted by customer and
+        say the lowest and the highest id of each group.
+
+        Parameters
+        ----------
+        customer_id
+            Of the type that the lake has; nobody has the id of another type.
+        columns
+            Which columns, in this order.
+
+        Raises
+        ------
+        ColumnsMissingError, DataError
+            As :meth:`bucket` raises them.
+        """
+        require_columns(self.columns, list(columns), where=f"lake={self.path}")
+        asked = pl.Series([customer_id])
+        if asked.dtype != self.customer_id_dtype:
+            return pl.DataFrame(schema={name: self._schema[name] for name in columns})
+        number = int(pl.select(bucket_of(pl.lit(str(customer_id)), self.buckets)).item())
+        return self._rows(number, list(columns), pl.col("customer_id") == asked[0])
+
+    def _rows(self, number: int, wanted: list[str], only: pl.Expr | None = None) -> pl.DataFrame:
+        """Return rows of a bucket, of those that were asked for what need not be read left out."""
         names = self._files.get(number, [])
-        schema = {name: self._schema[name] for name in wanted}
         if not names:
-            return _flag(pl.DataFrame(schema=schema))
+            return _flag(pl.DataFrame(schema={name: self._schema[name] for name in wanted}))
         own = all(Path(name).name.startswith(FILE_MARK) for name in names)
         in_order = own and len(names) == 1
         needed = wanted if in_order else list(dict.fromkeys([*wanted, *ORDER]))
         read = {name: self._schema[name] for name in needed}
+        frames = [pl.scan_parquet(self.path / TABLE / name, hive_partitioning=False, glob=False) for name in names]
+        if own and only is not None:
+            frames = [frame.filter(only) for frame in frames]
         try:
-            runs = [
-                pl.read_parquet(self.path / TABLE / name, columns=needed, hive_partitioning=False, glob=False)
-                .select(needed)
-                .cast(read)  # type: ignore[arg-type]
-                for name in names
-            ]
+            rows = pl.concat(frame.select(needed).cast(read).collect() for frame in frames)  # type: ignore[arg-type]
         except (pl.exceptions.PolarsError, OSError) as error:
             raise damaged(self.path, error) from error
-        rows = pl.concat(runs)
         if not own:
+            # What another engine wrote may lie anywhere: the whole bucket is looked at first.
             self._check_bucket(rows, number)
+            rows = rows if only is None else rows.filter(only)
         if not in_order:
             rows = rows.sort(ORDER, maintain_order=True).select(wanted)
         return _flag(rows)
@@ -224,6 +252,22 @@ class Lake:
             raise DataError(f"lake={self.path}: the lake holds no transaction.")
         result: datetime = last
         return result
+
+    def products(self) -> pl.DataFrame | None:
+        """Return what the lake knows of its products by now; ``None`` where no recipe named a table of them.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``product_id`` as in the transactions, each once, ascending; then the columns that the recipe names.
+        """
+        found = open_small(self.path, PRODUCTS)
+        if found is None:
+            return None
+        held = found[1]
+        require_columns(held.columns, ["product_id"], where=f"lake={self.path}, {PRODUCTS}")
+        # Another engine may have added rows.
+        return held.unique("product_id", keep="first", maintain_order=True).sort("product_id")
 
     def notes(self) -> list[dict[str, str]]:
         """Return what a reader of any figure from this lake must know, in English and Spanish."""
@@ -285,32 +329,6 @@ class Lake:
                 f"lake={self.path}, bucket {number}: another engine wrote customers of other buckets into it. "
                 f"The bucket is {HASH_NAME} (seed {HASH_SEED}) of the id's text, modulo {self.buckets}."
             )
-
-
-def open_table(folder: Path) -> Any:
-    """Return the lake's ``deltalake.DeltaTable`` at its newest version.
-
-    Raises
-    ------
-    DataError
-        The table's log cannot be read.
-    """
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
-
-    try:
-        return DeltaTable(str(folder / TABLE))
-    except (DeltaError, OSError, ValueError) as error:
-        raise damaged(folder, error) from error
-
-
-def damaged(folder: Path, error: Exception) -> DataError:
-    """Return the error for a lake whose files are missing or not what they were."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return DataError(
-        f"lake={folder}: a file of the lake is missing or damaged ({reason}). Put the lake back from a copy, or make "
-        "another from the source files with cartera ingest lake=ANOTHER_FOLDER."
-    )
 
 
 def reconcile(ingests: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def pairs_of(
     total: Array,
     value: Array,
     touched: Array,
-) -> int:
+) -> Any:
     """Write the products that go with product i and their shares; return how many; see :func:`pair_chunks`."""
     seen, rows = 0, 0
     for q in range(by_start[i], by_start[i + 1]):

@@ -105,7 +105,8 @@ class Baskets:
         rows
             ``customer_id``, ``product_id``, ``timestamp`` (a date or a time) and, for ``basket="order"``,
             ``order_id``; a row for each purchase. A product that is twice in a basket counts once. Rows without a
-            product are left out.
+            product, a customer or a time are left out; with ``basket="order"`` those without an order are
+            baskets of a day each.
         basket
             What makes a basket. The baskets of a customer are in the order of their first row's time, and of their
             order ids where that ties.
@@ -115,19 +116,27 @@ class Baskets:
 
         Raises
         ------
-        ColumnsMissingError, SettingError
-            A column is missing; ``basket`` is neither.
+        ColumnsMissingError, SettingError, DataError
+            A column is missing; ``basket`` is neither; times are no times, or a product id is given twice.
         """
         if basket not in BASKETS:
             raise SettingError.from_unknown("basket", basket, BASKETS)
         order = ["order_id"] if basket == "order" else []
         require_columns(rows.columns, ["customer_id", "product_id", "timestamp", *order], where="purchases")
+        if not rows.schema["timestamp"].is_temporal():
+            raise DataError(f"purchases: expected dates or times in timestamp; got {rows.schema['timestamp']}.")
         kept = rows.lazy().drop_nulls(["customer_id", "product_id", "timestamp"])
-        kept = kept.with_columns(pl.col("product_id").cast(pl.String))
+        kept = kept.with_columns(pl.col("product_id").cast(pl.String), _utc(rows.schema["timestamp"]))
+        date = pl.col("timestamp").dt.date()
         if basket == "day":
-            kept = kept.with_columns(pl.col("timestamp").dt.date().alias("order_id"))
+            kept = kept.with_columns(date.alias("order_id"))
+        elif rows["order_id"].null_count():
+            kept = kept.with_columns(pl.col("order_id").cast(pl.String).fill_null(pl.format("day {}", date)))
         if products is None:
             products = products_of(kept)
+        products = products.cast(pl.String)
+        if products.n_unique() < len(products):
+            raise DataError("products: expected each id once; some come twice.")
         codes = pl.DataFrame({"product_id": products, "code": np.arange(len(products), dtype=np.int32)})
         begun = (
             kept.join(codes.lazy(), on="product_id", how="inner")
@@ -226,6 +235,11 @@ class Baskets:
             and self.item_start[-1] == len(self.item)
             and all((size >= 0).all() for size in sizes)
         )
+        fits = (
+            fits
+            and not _falls(self.day, self.basket_start, least=0)
+            and not _falls(self.item, self.item_start, least=1)
+        )
         if not fits or (len(self.item) and not (0 <= int(self.item.min()) <= int(self.item.max()) < self.m)):
             raise DataError("The arrays of a purchase history do not fit together. Build it anew from the lake.")
 
@@ -240,10 +254,27 @@ class Baskets:
         return Baskets(ids, self.products, basket_start.astype(np.int64), self.day[which], item_start, item)
 
 
+def _falls(values: NDArray[np.int32], start: NDArray[np.int64], *, least: int) -> bool:
+    """Return whether a value is not at least ``least`` above the one before it in the same part."""
+    if len(values) < 2:
+        return False
+    rises = np.diff(values.astype(np.int64)) >= least
+    begins = start[(start > 0) & (start < len(values))]
+    rises[begins - 1] = True
+    return not bool(rises.all())
+
+
 def products_of(rows: pl.LazyFrame) -> pl.Series:
     """Return the product ids of purchases, the one of most customers first, then by id."""
     counted = rows.group_by("product_id").agg(pl.col("customer_id").n_unique().alias("customers"))
     return counted.sort("customers", "product_id", descending=[True, False]).collect()["product_id"]
+
+
+def _utc(dtype: pl.DataType) -> pl.Expr:
+    """Return the times in UTC: a day is a day there, as in the lake."""
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        return pl.col("timestamp").dt.convert_time_zone("UTC")
+    return pl.col("timestamp")
 
 
 def _changes(rows: pl.DataFrame) -> NDArray[np.bool_]:

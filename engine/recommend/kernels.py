@@ -1,7 +1,7 @@
 """The machine code of the next basket: candidates of a customer, their signals, the best of them.
 
-A *signal* is a number that says something about one product for one customer; a score is their weighted sum. What the
-signals are, and why, stands in :mod:`engine.recommend.next_basket`; the slow and plain form of all this is
+A *signal* is a number that says something about one product for one customer; a score weighs them and their pairs.
+What the signals are, and why, stands in :mod:`engine.recommend.next_basket`; the slow and plain form of all this is
 ``tests/reference/next_basket_twin.py``.
 
 Arrays that belong together come as named tuples, so that a call can be read.
@@ -24,7 +24,6 @@ SIGNALS = (
     "share",
     "fading",
     "due",
-    "due_squared",
     "habit",
     "alike",
     "along",
@@ -37,10 +36,13 @@ SIGNALS = (
 """Their order in every matrix of signals."""
 
 WIDTH = len(SIGNALS)
-OWNED, TIMES, SHARE, FADING, DUE, DUE2, HABIT, ALIKE, ALONG, FOLLOWING, FRESH, RECENT, EVER, SEGMENT = range(WIDTH)
+OWNED, TIMES, SHARE, FADING, DUE, HABIT, ALIKE, ALONG, FOLLOWING, FRESH, RECENT, EVER, SEGMENT = range(WIDTH)
 
 FADE = 0.8
 """What a basket counts less than the one after it, in ``fading`` and ``along``."""
+
+FAINTEST = 1e-12
+"""What a basket counts at least."""
 
 LEAST = 1e-4
 """Added to a share before its logarithm: what a product without any evidence has."""
@@ -52,7 +54,7 @@ BLOCK = 32
 """Customers that share one scratch."""
 
 MOST_OWNED = 400
-"""Products of a customer that are considered; beyond, those bought last."""
+"""Of a customer with more products, those bought last are candidates and lead to others."""
 
 
 class Purchases(NamedTuple):
@@ -99,7 +101,7 @@ class Market(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Segments: logarithm of how much more often than all customers theirs bought a product (s, m); their favourites."""
+    """Segments: logarithm of how much more often than all their customers bought a product (s, m); their favourites."""
 
     lift: Array
     popular: Array
@@ -125,7 +127,7 @@ class Scratch(NamedTuple):
     next: Array
     near: Array
     seen: Array
-    count: Array
+    times: Array
     last: Array
     fading: Array
     owned: Array
@@ -208,27 +210,26 @@ def _sink(value: Array, heap: Array, size: int, place: int, number: int) -> None
 def own_products(p: Purchases, c: int, end: int, s: Scratch) -> int:
     """Note what customer c bought in baskets before ``end``: number, last day, faded number; return how many products.
 
-    ``s.owned`` holds the products, the latest bought first, at most :data:`MOST_OWNED`.
+    ``s.owned`` holds the products, the latest bought first.
     """
     owned = 0
     weight = np.float32(1.0)
     for b in range(end - 1, p.basket_start[c] - 1, -1):
         for r in range(p.item_start[b], p.item_start[b + 1]):
             i = p.item[r]
-            if s.count[i] == 0:
-                if owned == MOST_OWNED:
-                    continue
+            if s.times[i] == 0:
                 s.owned[owned] = i
                 owned += 1
                 s.last[i] = p.day[b]
-            s.count[i] += 1
+            s.times[i] += 1
             s.fading[i] += weight
-        weight *= np.float32(FADE)
+        # Never 0: a total of 0 says that a product was not met yet.
+        weight = max(weight * np.float32(FADE), np.float32(FAINTEST))
     return owned
 
 
 @compiled()
-def nearest_people(people: People, myself: int, owned: int, most: int, s: Scratch) -> int:
+def nearest_people(people: People, myself: int, owned: int, most: int, s: Scratch) -> Any:
     """Write the reference customers most like a customer to ``s.kept``, most alike first; return how many.
 
     By the cosine between how often they bought each product. ``myself`` is the customer's own number among them, or
@@ -242,7 +243,7 @@ def nearest_people(people: People, myself: int, owned: int, most: int, s: Scratc
             if s.near[row] == 0.0:
                 s.seen[seen] = row
                 seen += 1
-            s.near[row] += people.post_weight[r] * np.float32(s.count[i])
+            s.near[row] += people.post_weight[r] * np.float32(s.times[i])
     if myself >= 0 and s.near[myself] != 0.0:
         s.near[myself] = np.float32(-1.0)
     found = best_of(s.near, s.seen, seen, most, s.kept)
@@ -306,10 +307,11 @@ def candidates(
     begin = p.basket_start[c]
     own_baskets = end - begin
     owned = own_products(p, c, end, s)
-    size = offer(s.owned, owned, 0, s, found)
+    considered = min(owned, MOST_OWNED)
+    size = offer(s.owned, considered, 0, s, found)
 
     # Customers alike.
-    near = nearest_people(people, myself, owned, sizes[0], s)
+    near = nearest_people(people, myself, considered, sizes[0], s)
     for n in range(len(neighbours)):
         neighbours[n] = s.kept[n] if n < near else -1
     touched = met = after = 0
@@ -325,9 +327,9 @@ def candidates(
 
     # What goes along with what the customer bought, and what follows the last basket.
     whole = np.float32(0.0)
-    for n in range(owned):
+    for n in range(considered):
         whole += s.fading[s.owned[n]]
-    for n in range(owned):
+    for n in range(considered):
         i = s.owned[n]
         met = add_lists(along, i, s.fading[i] / whole, s.along, s.met, met)
     if own_baskets > 0:
@@ -348,7 +350,7 @@ def candidates(
     kept = 0
     for n in range(size):
         i = found[n]
-        count = s.count[i]
+        count = s.times[i]
         if not (count > 0 and habits.once[i]):
             row = signals[kept]
             found[kept] = i
@@ -361,7 +363,6 @@ def candidates(
                 row[SHARE] = np.log(count / own_baskets + 0.01)
                 row[FADING] = np.log(s.fading[i] + 0.01)
                 row[DUE] = min(max(np.log(wait / gap), -3.0), 3.0)
-                row[DUE2] = row[DUE] * row[DUE]
                 row[HABIT] = habits.again[i]
             row[ALIKE] = np.log(s.alike[i] + LEAST)
             row[ALONG] = np.log(s.along[i] + LEAST)
@@ -381,7 +382,7 @@ def candidates(
         s.following[s.next[n]] = 0.0
     for n in range(owned):
         i = s.owned[n]
-        s.count[i] = 0
+        s.times[i] = 0
         s.fading[i] = 0.0
     return kept
 
@@ -403,6 +404,7 @@ def rank_chunks(
     sizes: Array,
     room: int,
     weights: Array,
+    pairs: Array,
     top: Array,
     scores: Array,
     signals_of_top: Array,
@@ -411,8 +413,9 @@ def rank_chunks(
     """Write the best products of each customer, their scores and signals; -1 and 0 where there are no more.
 
     ``markets``: of several days, a row for each; ``lines`` (n,): which row is a customer's. ``room``: the most
-    candidates. ``top`` and ``scores`` (n, k), ``signals_of_top`` (n, k, WIDTH) or (0, 0, WIDTH) for
-    none, ``neighbours`` (n, CLOSEST) or (0, CLOSEST).
+    candidates. ``weights`` (WIDTH,) and ``pairs`` (WIDTH, WIDTH): of :class:`engine.recommend.blend.Blend`. ``top`` and
+    ``scores`` (n, k), ``signals_of_top`` (n, k, WIDTH) or (0, 0, WIDTH) for none, ``neighbours`` (n, CLOSEST) or
+    (0, CLOSEST).
     """
     n, k = top.shape
     m, references = len(habits.gap), len(people.start) - 1
@@ -432,10 +435,7 @@ def rank_chunks(
                 sizes, s, found, signals, closest,
             )  # fmt: skip
             for q in range(size):
-                total = np.float32(0.0)
-                for f in range(WIDTH):
-                    total += weights[f] * signals[q, f]
-                value[q] = total
+                value[q] = score_of(signals[q], weights, pairs)
             kept = _best_products(value, found, numbers, size, k, order)
             for q in range(k):
                 top[c, q] = found[order[q]] if q < kept else -1
@@ -445,6 +445,18 @@ def rank_chunks(
                         signals_of_top[c, q, f] = signals[order[q], f] if q < kept else 0.0
             if len(neighbours) > 0:
                 neighbours[c] = closest
+
+
+@compiled()
+def score_of(signals: Array, weights: Array, pairs: Array) -> Any:
+    """Return Σ signal × (weight + Σ pair weight × signal); see :class:`engine.recommend.blend.Blend`."""
+    total = np.float32(0.0)
+    for f in range(WIDTH):
+        own = weights[f]
+        for g in range(f, WIDTH):
+            own += pairs[f, g] * signals[g]
+        total += signals[f] * own
+    return total
 
 
 @compiled()

@@ -1,4 +1,4 @@
-"""All that the histories of many customers say of products: what a recommendation rests on beside one's own purchases."""
+"""What the histories of all customers say of products: the part of a recommendation beside one's own purchases."""
 
 from __future__ import annotations
 

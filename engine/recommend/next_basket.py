@@ -3,17 +3,17 @@
 Repeat purchases make most of what can be foreseen in retail, and how often and how lately a customer bought a product
 says most about them; customers who buy alike, what goes along, what follows and what is in vogue say the rest. Each of
 these is a signal, and a logistic regression on a basket that is already known says how much each counts in *this* shop
-(the idea of blending; Hu et al. 2020, "Modeling personalized item frequency information for next-basket
+(blending; Hu et al. 2020, "Modeling personalized item frequency information for next-basket
 recommendation", and Faggioli et al. 2020, "Recency aware collaborative filtering for next basket recommendation", are
 the personal and the neighbours' part).
 
-Signals of product i for a customer, in the order of :data:`engine.recommend.kernels.SIGNALS`; the first seven are 0
+Signals of product i for a customer, in the order of :data:`engine.recommend.kernels.SIGNALS`; the first six are 0
 where the customer does not own it:
 
 * ``owned`` 1; ``times`` log(1 + baskets with it); ``share`` log(their share + 0.01); ``fading`` log of the sum of
   0.8^(baskets since) + 0.01;
-* ``due`` log(days since bought / the product's own interval), from -3 to 3, and its square ``due_squared``; ``habit``
-  log-odds that an owner of it buys it again;
+* ``due`` log(days since bought / the product's own interval), from -3 to 3; ``habit`` log-odds that an owner of it buys
+  it again;
 * ``alike`` log share of the baskets of the customers most alike; ``along`` log probability given what the customer
   owns, ``following`` given the last basket;
 * ``fresh``, ``recent``, ``ever`` log share of all baskets by half-lives of 5 and 21 days and without; ``segment`` log
@@ -23,10 +23,10 @@ where the customer does not own it:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import DataError, SettingError
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 ROOM = 900
 """Candidates of a customer at most."""
 
-SIZES = (300, 100, 100, 50)
+SIZES = (100, 60, 60, 30)
 """Neighbours of a customer; candidates of theirs, of what goes along, of what follows."""
 
 DAYS_AT_ONCE = 64
@@ -115,7 +115,7 @@ class NextBasket:
         for key, value in (("fit_customers", fit_customers), ("references", references)):
             if value < 1:
                 raise SettingError(f"{key}: expected at least 1; got {value}.")
-        self._told = {"category": category, "repurchase": repurchase, "once_below": once_below}
+        self._count = partial(Knowledge.of, category=category, repurchase=repurchase, once_below=once_below)
         self._fit_customers, self._references, self._seed = fit_customers, references, seed
         self._knowledge: Knowledge | None = None
         self._blend: Blend | None = None
@@ -140,9 +140,9 @@ class NextBasket:
                 "other. Take a longer history, or recommend what is popular."
             )
         with_history = rows[np.diff(before.basket_start)[rows] > 0]
-        known = Knowledge.of(before, segments, with_history, **self._told)
+        known = self._count(before, segments, with_history)
         self._blend = self._weighed(before, targets, segments, known, with_history, rng)
-        self._knowledge = Knowledge.of(history, segments, rows, **self._told)
+        self._knowledge = self._count(history, segments, rows)
         return self
 
     @property
@@ -193,7 +193,7 @@ class NextBasket:
         explain: bool = True,
         threads: int | None = None,
     ) -> Ranked:
-        """Return the best products with their scores and, with ``explain``, what they rest on; see :meth:`recommend`."""
+        """Return the best products, their scores and, with ``explain``, what these rest on; see :meth:`recommend`."""
         from engine.clustering.jit import numba_threads
         from engine.recommend.kernels import CLOSEST, WIDTH, rank_chunks
 
@@ -205,13 +205,13 @@ class NextBasket:
                 f"Next basket: the history has {history.m:,} products, the model {len(known.products):,} or others. "
                 "Encode the history with the model's products."
             )
-        days = np.broadcast_to(known.popularity.day_after if day is None else np.asarray(day, np.int32), n)
+        days = checked_days(day, n, known.popularity.day_after)
         numbers = self._segments(segments, n)
         myself = alike.rows_among(history.customer_ids, known.references)
         top, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
         signals = np.empty((n if explain else 0, k, WIDTH), np.float32)
         neighbours = np.empty((n if explain else 0, CLOSEST), np.int32)
-        weights = blend.weights.astype(np.float32)
+        weights, pairs = blend.weights.astype(np.float32), blend.pairs.astype(np.float32)
         with numba_threads(threads):
             for part, markets, lines in _by_days(known, days):
                 # Of one day, the usual case, nothing is copied.
@@ -225,7 +225,7 @@ class NextBasket:
                 rank_chunks(
                     purchases(own), own.basket_start[1:], days[part], myself[part], numbers[part], known.along,
                     known.following, known.people, markets, lines, known.groups, known.repurchase.habits(),
-                    np.array(SIZES), ROOM, weights, *out,
+                    np.array(SIZES), ROOM, weights, pairs, *out,
                 )  # fmt: skip
                 if not whole:
                     top[part], scores[part] = out[:2]
@@ -272,15 +272,29 @@ class NextBasket:
         place[chosen] = np.arange(len(chosen))
         wanted = place[owner] >= 0
         bought = np.isin(code, place[owner][wanted] * before.m + targets.item[wanted])
-        return fit_blend(signals[there], bought)
+        return fit_blend(signals[there], bought, rng)
 
     def _segments(self, segments: NDArray[np.int32] | None, n: int, count: int | None = None) -> NDArray[np.int64]:
         """Return the row of each customer's segment in the knowledge of groups: the last where there is none."""
         last = len(self.knowledge.groups.lift) - 1 if count is None else count
         numbers = checked_segments(segments, n)
+        if n and last == 0 and int(numbers.max()) >= 0:
+            raise DataError("segments: the model was fitted without segments. Fit it with them, or give none.")
         if n and int(numbers.max()) >= last:
             raise DataError(f"segments: the model knows {last} segments (0 to {last - 1}); got number {numbers.max()}.")
         return np.where(numbers < 0, last, numbers)
+
+
+def checked_days(day: Any, n: int, default: int) -> NDArray[np.int32]:
+    """Return a day for each of n customers, days since 1970-01-01; :class:`DataError` where they are none."""
+    days = np.asarray(default if day is None else day)
+    fits = np.issubdtype(days.dtype, np.integer) and days.shape in ((), (n,))
+    if not fits or (days.size and not -(2**31) <= int(days.min()) <= int(days.max()) < 2**31):
+        raise DataError(
+            f"day: expected whole days since 1970-01-01, one or one for each of {n:,} customers; got shape "
+            f"{days.shape}, type {days.dtype}."
+        )
+    return np.ascontiguousarray(np.broadcast_to(days.astype(np.int32), n))
 
 
 def purchases(history: Baskets) -> Any:

@@ -31,8 +31,9 @@ class Popularity:
 
     Notes
     -----
-    On day t a basket of day d counts 2^(−(t − d) / half-life), and only where d < t: what is said for a day rests on
-    the days before it.
+    On day t a basket of day d counts 2^(−(t − d) / half-life), and only where d < t: what is in vogue on a day rests on
+    the days before it. What was bought *ever* is of the whole history, which whoever recommends for a day in the past
+    must cut there.
     """
 
     def __init__(self, history: Baskets) -> None:
@@ -73,7 +74,7 @@ class Popularity:
                 following += 1
             for state, out in states:
                 out[line] = np.log(state.shares() + LEAST_SHARE)
-            popular[line] = _best(states[0][0].total, self.bought, popular.shape[1])
+            popular[line] = _best(states[0][0].total, states[1][0].total, popular.shape[1])
         ever = np.log(self.bought / max(self.baskets, 1) + LEAST_SHARE).astype(np.float32)
         return Market(fresh, recent, ever, popular)
 
@@ -102,6 +103,6 @@ class _Fading:
         return self.total / max(self._baskets, 1e-300) if self._baskets else self.total
 
 
-def _best(total: NDArray[np.float64], bought: NDArray[np.float64], most: int) -> NDArray[np.int32]:
-    """Return the products with the largest totals; of equal ones the one bought more ever, then the lower code."""
-    return np.lexsort((np.arange(len(total)), -bought, -total))[:most].astype(np.int32)
+def _best(fresh: NDArray[np.float64], recent: NDArray[np.float64], most: int) -> NDArray[np.int32]:
+    """Return the products with the largest totals; of equal ones that of the longer memory, then the lower code."""
+    return np.lexsort((np.arange(len(fresh)), -recent, -fresh))[:most].astype(np.int32)

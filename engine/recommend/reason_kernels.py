@@ -41,7 +41,7 @@ def facts_of(
         fellow[c, q] = leader[c, q] = -1
         if top[c, q] >= 0:
             s.mark[top[c, q]] = q + 1
-            times[c, q] = s.count[top[c, q]]
+            times[c, q] = s.times[top[c, q]]
             last_day[c, q] = s.last[top[c, q]] if times[c, q] > 0 else 0
     for b in range(end - 1, p.basket_start[c] - 1, -1):
         for r in range(p.item_start[b], p.item_start[b + 1]):
@@ -74,7 +74,7 @@ def facts_of(
         if top[c, q] >= 0:
             s.mark[top[c, q]] = 0
     for o in range(owned):
-        s.count[s.owned[o]] = 0
+        s.times[s.owned[o]] = 0
         s.fading[s.owned[o]] = 0.0
 
 

@@ -51,7 +51,12 @@ _TEXTS = {
 
 
 def explained(
-    model: NextBasket, history: Baskets, ranked: Ranked, *, day: int, segments: NDArray[np.int32] | None = None
+    model: NextBasket,
+    history: Baskets,
+    ranked: Ranked,
+    *,
+    day: NDArray[np.int32] | int | None = None,
+    segments: NDArray[np.int32] | None = None,
 ) -> pl.DataFrame:
     """Return the recommendations as a table, each with its reason and the figures of the reason.
 
@@ -60,7 +65,7 @@ def explained(
     model, history, ranked
         What was ranked for whom, with ``explain``.
     day
-        The day it was ranked for, days since 1970-01-01.
+        As ranked. Of the history only what lies before it may be given.
     segments
         As ranked; without, no reason speaks of a segment.
 
@@ -73,35 +78,36 @@ def explained(
         ``with_product`` (that it goes with or follows), ``lift`` (of the segment, or of these days).
     """
     from engine.recommend import kernels as k_
-    from engine.recommend.next_basket import purchases
+    from engine.recommend.next_basket import checked_days, purchases
     from engine.recommend.reason_kernels import fact_chunks
 
     known, blend = model.knowledge, model.blend
     n, k = ranked.codes.shape
+    days = checked_days(day, n, known.popularity.day_after)
     times, first, last, among, fellow, leader = (np.empty((n, k), np.int32) for _ in range(6))
     fact_chunks(
         purchases(history), history.basket_start[1:], ranked.codes, ranked.neighbours, known.along, known.following,
         known.people, times, first, last, among, fellow, leader,
     )  # fmt: skip
-    part = (ranked.signals - blend.centre) * blend.weights
     segment_lift = np.exp(ranked.signals[:, :, k_.SEGMENT])
     fresh_lift = np.exp(ranked.signals[:, :, k_.FRESH] - ranked.signals[:, :, k_.RECENT])
-    own = part[:, :, k_.OWNED : k_.HABIT + 1].sum(axis=2)
     away = -np.inf
+
+    def gain(*signals: int) -> NDArray[np.float64]:
+        return blend.gain(ranked.signals, list(signals))
+
     strength = np.stack(
         [
-            np.where(times >= 3, own + 1e-6, away),
-            np.where((times > 0) & (times < 3), own, away),
-            np.where(among >= LEAST_ALIKE, part[:, :, k_.ALIKE], away),
-            np.where(fellow >= 0, part[:, :, k_.ALONG], away),
-            np.where(leader >= 0, part[:, :, k_.FOLLOWING], away),
-            np.where((segment_lift >= LEAST_LIFT) & (segments is not None), part[:, :, k_.SEGMENT], away),
-            np.where(fresh_lift >= LEAST_LIFT, part[:, :, k_.FRESH] + part[:, :, k_.RECENT], away),
-            np.where(times > 0, away, part[:, :, k_.EVER] + part[:, :, k_.FRESH] + part[:, :, k_.RECENT]),
+            np.where(among >= LEAST_ALIKE, gain(k_.ALIKE), away),
+            np.where(fellow >= 0, gain(k_.ALONG), away),
+            np.where(leader >= 0, gain(k_.FOLLOWING), away),
+            np.where((segment_lift >= LEAST_LIFT) & (segments is not None), gain(k_.SEGMENT), away),
+            np.where(fresh_lift >= LEAST_LIFT, gain(k_.FRESH, k_.RECENT), away),
+            gain(k_.FRESH, k_.RECENT, k_.EVER),
         ]
     )
     # Buying it already is the plainest reason there is.
-    reason = np.where(times > 0, np.where(times >= 3, 0, 1), strength.argmax(axis=0))
+    reason = np.where(times > 0, np.where(times >= 3, 0, 1), 2 + strength.argmax(axis=0))
     there = ranked.codes >= 0
     rows = np.repeat(np.arange(n), there.sum(axis=1))
     owned = times[there] > 0
@@ -121,7 +127,9 @@ def explained(
                 dict(enumerate(REASONS)), return_dtype=pl.Enum(REASONS)
             ),
             "times_bought": times[there],
-            "days_since_bought": pl.Series(np.where(owned, day - last[there], -1).astype(np.int32)),
+            "days_since_bought": pl.Series(
+                np.where(owned, np.maximum(days[rows] - last[there], 0), -1).astype(np.int32)
+            ),
             "interval_days": pl.Series(np.where(repeats, interval, np.nan).astype(np.float32)).fill_nan(None),
             "nearest": among[there],
             "nearest_of": np.repeat((ranked.neighbours >= 0).sum(axis=1).astype(np.int32), there.sum(axis=1)),

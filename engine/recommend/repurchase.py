@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import SettingError
+from engine.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets
@@ -69,6 +69,8 @@ class Repurchase:
         ------
         SettingError
             ``once_below`` is no share.
+        DataError
+            ``category`` or ``repurchase`` does not fit the products.
 
         Notes
         -----
@@ -80,6 +82,12 @@ class Repurchase:
 
         if not 0.0 <= once_below <= 1.0:
             raise SettingError(f"once_below: expected a share from 0 to 1; got {once_below}.")
+        for key, given in (("category", category), ("repurchase", repurchase)):
+            if given is not None and (given.shape != (history.m,) or not np.issubdtype(given.dtype, np.integer)):
+                raise DataError(
+                    f"{key}: expected a whole number for each of {history.m:,} products; got shape {given.shape}, type "
+                    f"{given.dtype}."
+                )
         able, again, gaps, log_gap = (np.zeros(history.m) for _ in range(4))
         habit_sums(
             history.basket_start, history.day, history.item_start, history.item, history.m, able, again, gaps, log_gap
@@ -89,8 +97,8 @@ class Repurchase:
         if category is not None and history.m:
             known = category >= 0
             groups = int(category.max(initial=-1)) + 1
-            did = np.bincount(category[known], again[known], minlength=groups)
-            could = np.bincount(category[known], able[known], minlength=groups)
+            did = np.bincount(category[known], again[known], minlength=groups).astype(np.float64)
+            could = np.bincount(category[known], able[known], minlength=groups).astype(np.float64)
             prior[known] = _drawn(did, could, whole)[category[known]]
         rate = _drawn(again, able, prior)
         once = rate < once_below
