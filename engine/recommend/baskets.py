@@ -168,6 +168,20 @@ class Baskets:
         which = ranges(self.basket_start[wanted], self.basket_start[wanted + 1])
         return self._of(self.customer_ids.gather(wanted), baskets, which)
 
+    def one(self, customer: int) -> Baskets:
+        """Return the history of one customer, by row number, without copying it."""
+        first, end = int(self.basket_start[customer]), int(self.basket_start[customer + 1])
+        item_start = self.item_start[first : end + 1]
+        begin = int(item_start[0])
+        return Baskets(
+            self.customer_ids[customer : customer + 1],
+            self.products,
+            np.array([0, end - first], dtype=np.int64),
+            self.day[first:end],
+            item_start - begin,
+            self.item[begin : int(item_start[-1])],
+        )
+
     def before(self, day: int) -> Baskets:
         """Return the baskets of days before this one (days since 1970-01-01); customers without any keep their row."""
         return self._keeping(self.day < day)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.errors import DataError
 from engine.recommend import affinity, alike
-from engine.recommend.popularity import Popularity
+from engine.recommend.popularity import Popularity, PopularityThen
 from engine.recommend.repurchase import Repurchase
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Knowledge:
     following: Lists
     people: People
     references: pl.Series
-    popularity: Popularity
+    popularity: Popularity | PopularityThen
     repurchase: Repurchase
     groups: Groups
 

@@ -145,6 +145,13 @@ class NextBasket:
         self._knowledge = self._count(history, segments, rows)
         return self
 
+    @classmethod
+    def fitted(cls, knowledge: Knowledge, blend: Blend) -> NextBasket:
+        """Return a model of what was learned before."""
+        model = cls()
+        model._knowledge, model._blend = knowledge, blend
+        return model
+
     @property
     def knowledge(self) -> Knowledge:
         """What was counted; :class:`DataError` before :meth:`fit`."""
@@ -191,23 +198,29 @@ class NextBasket:
         day: NDArray[np.int32] | int | None = None,
         segments: NDArray[np.int32] | None = None,
         explain: bool = True,
+        myself: NDArray[np.int64] | None = None,
         threads: int | None = None,
     ) -> Ranked:
-        """Return the best products, their scores and, with ``explain``, what these rest on; see :meth:`recommend`."""
+        """Return the best products, their scores and, with ``explain``, what these rest on; see :meth:`recommend`.
+
+        ``myself``: each customer's row among the reference customers, -1 where none, if it is known already.
+        """
         from engine.clustering.jit import numba_threads
         from engine.recommend.kernels import CLOSEST, WIDTH, rank_chunks
 
         known, blend, n = self.knowledge, self.blend, history.n
         if k < 1:
             raise SettingError(f"k: expected at least 1 product; got {k}.")
-        if history.m != len(known.products) or not history.products.equals(known.products):
+        same = history.products is known.products or history.products.equals(known.products)
+        if not same:
             raise DataError(
                 f"Next basket: the history has {history.m:,} products, the model {len(known.products):,} or others. "
                 "Encode the history with the model's products."
             )
         days = checked_days(day, n, known.popularity.day_after)
         numbers = self._segments(segments, n)
-        myself = alike.rows_among(history.customer_ids, known.references)
+        if myself is None:
+            myself = alike.rows_among(history.customer_ids, known.references)
         top, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
         signals = np.empty((n if explain else 0, k, WIDTH), np.float32)
         neighbours = np.empty((n if explain else 0, CLOSEST), np.int32)
@@ -224,7 +237,7 @@ class NextBasket:
                 )
                 rank_chunks(
                     purchases(own), own.basket_start[1:], days[part], myself[part], numbers[part], known.along,
-                    known.following, known.people, markets, lines, known.groups, known.repurchase.habits(),
+                    known.following, known.people, markets, lines, known.groups, known.repurchase.habits,
                     np.array(SIZES), ROOM, weights, pairs, *out,
                 )  # fmt: skip
                 if not whole:
@@ -262,7 +275,7 @@ class NextBasket:
             sample_chunks(
                 purchases(before), who[part], before.basket_start[1:][who[part]], days[part], myself[who[part]],
                 numbers[part], known.along, known.following, known.people, markets, lines, known.groups,
-                known.repurchase.habits(), np.array(SIZES), *out, sizes,
+                known.repurchase.habits, np.array(SIZES), *out, sizes,
             )  # fmt: skip
             found[part], signals[part], size[part] = *out, sizes
         there = np.arange(ROOM) < size[:, None]

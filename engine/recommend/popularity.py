@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import DataError
+
 if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets
     from engine.recommend.kernels import Market
@@ -77,6 +79,35 @@ class Popularity:
             popular[line] = _best(states[0][0].total, states[1][0].total, popular.shape[1])
         ever = np.log(self.bought / max(self.baskets, 1) + LEAST_SHARE).astype(np.float32)
         return Market(fresh, recent, ever, popular)
+
+
+class PopularityThen:
+    """What was in vogue on the day that a model was written for; nothing is known of the days before it.
+
+    Parameters
+    ----------
+    day
+        That day, days since 1970-01-01.
+    market
+        Of that day.
+    """
+
+    def __init__(self, day: int, market: Market) -> None:
+        self.day_after = day
+        self._market = market
+
+    def market(self, days: NDArray[np.int64]) -> Market:
+        """Return what was in vogue, the same for every day from that one on."""
+        if len(days) and int(days.min()) < self.day_after:
+            raise DataError(
+                f"day: this recommender was written for day {self.day_after} (since 1970-01-01) and later ones; got "
+                f"{int(days.min())}. Fit one at the earlier date."
+            )
+        own = self._market
+        if len(days) == 1:
+            return own
+        line = np.zeros(len(days), dtype=np.int64)
+        return own._replace(fresh=own.fresh[line], recent=own.recent[line], popular=own.popular[line])
 
 
 class _Fading:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-
-from engine.schema import check_language
 
 if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets
@@ -23,31 +21,97 @@ many buy it."""
 LEAST_ALIKE = 3
 """So many of the closest neighbours must have bought a product for that to be a reason."""
 
+HABIT_TIMES = 3
+"""Baskets with a product that make buying it a habit."""
+
 LEAST_LIFT = 1.2
 """So many times as often as all a segment must buy a product, or all buy it now as before."""
 
-_TEXTS = {
-    "en": {
-        "habit": "you buy it {every}",
-        "owned": "you have bought it before, {ago}",
-        "alike": "{count} of your {of} nearest customers buy it",
-        "along": "goes with {product}, which you buy",
-        "following": "often bought after {product}",
-        "segment": "in your segment {lift} times as often",
-        "fresh": "{lift} times as often these days",
-        "popular": "one of the most bought products",
-    },
-    "es": {
-        "habit": "lo compras {every}",
-        "owned": "ya lo has comprado, {ago}",
-        "alike": "lo compran {count} de tus {of} clientes más cercanos",
-        "along": "va bien con {product}, que sueles comprar",
-        "following": "suele comprarse después de {product}",
-        "segment": "en tu segmento, {lift} veces más habitual",
-        "fresh": "estos días, {lift} veces más habitual",
-        "popular": "uno de los productos más comprados",
-    },
-}
+
+class Evidence(NamedTuple):
+    """Why each ranked product is there, arrays of shape (n, k); without meaning where the code is -1.
+
+    Attributes
+    ----------
+    reason
+        Place in :data:`REASONS`.
+    times, since_days, interval_days
+        Baskets with it; days since the last of them, -1 without; days between two of them, NaN below two.
+    nearest
+        How many of the nearest customers bought it.
+    partner
+        Code of the product that it goes with or follows; -1 without.
+    lift
+        Of the segment or of these days; NaN where neither is the reason.
+    nearest_of
+        How many nearest customers there are, shape (n,).
+    """
+
+    reason: NDArray[np.int64]
+    times: NDArray[np.int32]
+    since_days: NDArray[np.int32]
+    interval_days: NDArray[np.float32]
+    nearest: NDArray[np.int32]
+    partner: NDArray[np.int32]
+    lift: NDArray[np.float32]
+    nearest_of: NDArray[np.int64]
+
+
+def evidence(
+    model: NextBasket,
+    history: Baskets,
+    ranked: Ranked,
+    days: NDArray[np.int32],
+    *,
+    segments: bool,
+    threads: int | None = None,
+) -> Evidence:
+    """Return what speaks for each ranked product; see :func:`explained`.
+
+    Who has bought a product before is told so: no reason is plainer. For any other the signal counts that adds most
+    to its score.
+    """
+    from engine.clustering.jit import numba_threads
+    from engine.recommend import kernels as k_
+    from engine.recommend.next_basket import purchases
+    from engine.recommend.reason_kernels import fact_chunks
+
+    known, blend = model.knowledge, model.blend
+    times, first, last, among, fellow, leader = (np.empty(ranked.codes.shape, np.int32) for _ in range(6))
+    with numba_threads(threads):
+        fact_chunks(
+            purchases(history), history.basket_start[1:], ranked.codes, ranked.neighbours, known.along, known.following,
+            known.people, times, first, last, among, fellow, leader,
+        )  # fmt: skip
+    lift_here = np.exp(ranked.signals[:, :, k_.SEGMENT])
+    lift_now = np.exp(ranked.signals[:, :, k_.FRESH] - ranked.signals[:, :, k_.RECENT])
+    strength = np.full((len(REASONS), *times.shape), -np.inf)
+    may = {
+        "alike": (among >= LEAST_ALIKE, [k_.ALIKE]),
+        "along": (fellow >= 0, [k_.ALONG]),
+        "following": (leader >= 0, [k_.FOLLOWING]),
+        "segment": ((lift_here >= LEAST_LIFT) & segments, [k_.SEGMENT]),
+        "fresh": (lift_now >= LEAST_LIFT, [k_.FRESH, k_.RECENT]),
+        "popular": (np.True_, [k_.FRESH, k_.RECENT, k_.EVER]),
+    }
+    for name, (which, signals) in may.items():
+        strength[REASONS.index(name)] = np.where(which, blend.gain(ranked.signals, signals), -np.inf)
+    habit, owned = REASONS.index("habit"), REASONS.index("owned")
+    reason = np.where(times > 0, np.where(times >= HABIT_TIMES, habit, owned), strength.argmax(axis=0))
+    lift = np.where(reason == REASONS.index("segment"), lift_here, lift_now)
+    has_lift = (reason == REASONS.index("segment")) | (reason == REASONS.index("fresh"))
+    partner = np.where(reason == REASONS.index("following"), leader, fellow)
+    has_partner = (reason == REASONS.index("following")) | (reason == REASONS.index("along"))
+    return Evidence(
+        reason=reason,
+        times=times,
+        since_days=np.where(times > 0, np.maximum(days[:, None] - last, 0), -1).astype(np.int32),
+        interval_days=np.where(times > 1, (last - first) / np.maximum(times - 1, 1), np.nan).astype(np.float32),
+        nearest=among,
+        partner=np.where(has_partner, partner, -1).astype(np.int32),
+        lift=np.where(has_lift, lift, np.nan).astype(np.float32),
+        nearest_of=(ranked.neighbours >= 0).sum(axis=1),
+    )
 
 
 def explained(
@@ -77,149 +141,28 @@ def explained(
         customer; null below two), ``nearest`` and ``nearest_of`` (of so many nearest customers so many bought it),
         ``with_product`` (that it goes with or follows), ``lift`` (of the segment, or of these days).
     """
-    from engine.recommend import kernels as k_
-    from engine.recommend.next_basket import checked_days, purchases
-    from engine.recommend.reason_kernels import fact_chunks
+    from engine.recommend.next_basket import checked_days
 
-    known, blend = model.knowledge, model.blend
     n, k = ranked.codes.shape
-    days = checked_days(day, n, known.popularity.day_after)
-    times, first, last, among, fellow, leader = (np.empty((n, k), np.int32) for _ in range(6))
-    fact_chunks(
-        purchases(history), history.basket_start[1:], ranked.codes, ranked.neighbours, known.along, known.following,
-        known.people, times, first, last, among, fellow, leader,
-    )  # fmt: skip
-    segment_lift = np.exp(ranked.signals[:, :, k_.SEGMENT])
-    fresh_lift = np.exp(ranked.signals[:, :, k_.FRESH] - ranked.signals[:, :, k_.RECENT])
-    away = -np.inf
-
-    def gain(*signals: int) -> NDArray[np.float64]:
-        return blend.gain(ranked.signals, list(signals))
-
-    strength = np.stack(
-        [
-            np.where(among >= LEAST_ALIKE, gain(k_.ALIKE), away),
-            np.where(fellow >= 0, gain(k_.ALONG), away),
-            np.where(leader >= 0, gain(k_.FOLLOWING), away),
-            np.where((segment_lift >= LEAST_LIFT) & (segments is not None), gain(k_.SEGMENT), away),
-            np.where(fresh_lift >= LEAST_LIFT, gain(k_.FRESH, k_.RECENT), away),
-            gain(k_.FRESH, k_.RECENT, k_.EVER),
-        ]
-    )
-    # Buying it already is the plainest reason there is.
-    reason = np.where(times > 0, np.where(times >= 3, 0, 1), 2 + strength.argmax(axis=0))
+    names = model.knowledge.products
+    days = checked_days(day, n, model.knowledge.popularity.day_after)
+    why = evidence(model, history, ranked, days, segments=segments is not None)
     there = ranked.codes >= 0
     rows = np.repeat(np.arange(n), there.sum(axis=1))
-    owned = times[there] > 0
-    repeats = times[there] >= 2
-    interval = (last[there] - first[there]) / np.maximum(times[there] - 1, 1)
-    partner = np.where(reason == 4, leader, fellow)[there]
-    lift = np.where(reason == 5, segment_lift, fresh_lift)[there]
-    code = reason[there]
-    names = known.products
+    partner = why.partner[there]
     return pl.DataFrame(
         {
             "customer_id": history.customer_ids.gather(rows),
             "rank": np.broadcast_to(np.arange(1, k + 1, dtype=np.int32), (n, k))[there],
             "product_id": names.gather(ranked.codes[there]),
             "score": ranked.scores[there],
-            "reason": pl.Series(code.astype(np.uint32)).replace_strict(
-                dict(enumerate(REASONS)), return_dtype=pl.Enum(REASONS)
-            ),
-            "times_bought": times[there],
-            "days_since_bought": pl.Series(
-                np.where(owned, np.maximum(days[rows] - last[there], 0), -1).astype(np.int32)
-            ),
-            "interval_days": pl.Series(np.where(repeats, interval, np.nan).astype(np.float32)).fill_nan(None),
-            "nearest": among[there],
-            "nearest_of": np.repeat((ranked.neighbours >= 0).sum(axis=1).astype(np.int32), there.sum(axis=1)),
-            "with_product": pl.Series(partner).replace(-1, None),
-            "lift": pl.Series(np.where((code == 5) | (code == 6), lift, np.nan).astype(np.float32)).fill_nan(None),
+            "reason": pl.Series(why.reason[there].astype(np.uint8)).cat.to(pl.Enum(REASONS)),
+            "times_bought": why.times[there],
+            "days_since_bought": pl.Series(why.since_days[there]).replace(-1, None),
+            "interval_days": pl.Series(why.interval_days[there]).fill_nan(None),
+            "nearest": why.nearest[there],
+            "nearest_of": why.nearest_of[rows].astype(np.int32),
+            "with_product": names.gather(pl.Series(np.where(partner < 0, 0, partner))),
+            "lift": pl.Series(why.lift[there]).fill_nan(None),
         }
-    ).with_columns(
-        pl.when(pl.col("days_since_bought") >= 0).then("days_since_bought"),
-        pl.when(pl.col("reason").cast(pl.String).is_in(["along", "following"]))
-        .then(names.gather(pl.Series(np.maximum(partner, 0)).cast(pl.UInt32)))
-        .alias("with_product"),
-    )
-
-
-def with_text(table: pl.DataFrame, names: pl.DataFrame | None = None, *, language: str = "en") -> pl.DataFrame:
-    """Add the column ``why``: the reason as a sentence, to be shown to the customer.
-
-    Parameters
-    ----------
-    table
-        Of :func:`explained`.
-    names
-        ``product_id`` and ``name``: what products are called; by default their ids.
-    language
-        ``en`` or ``es``.
-    """
-    texts = _TEXTS[check_language(language)]
-    other = pl.col("with_product")
-    if names is not None:
-        called = names.select(pl.col("product_id").alias("with_product"), pl.col("name").alias("_called"))
-        table = table.join(called, on="with_product", how="left", maintain_order="left")
-        other = pl.coalesce("_called", "with_product")
-    figures = {
-        "habit": [_every("interval_days", language)],
-        "owned": [_ago("days_since_bought", language)],
-        "alike": [pl.col("nearest"), pl.col("nearest_of")],
-        "along": [other],
-        "following": [other],
-        "segment": [_number("lift", language)],
-        "fresh": [_number("lift", language)],
-        "popular": [],
-    }
-    why: pl.Expr = pl.lit(None, pl.String)
-    for reason, parts in figures.items():
-        pieces = [piece.split("}")[-1] for piece in texts[reason].split("{")]
-        said = pl.concat_str(
-            [pl.lit(pieces[0])]
-            + [x for part, piece in zip(parts, pieces[1:], strict=True) for x in (part.cast(pl.String), pl.lit(piece))]
-        )
-        why = pl.when(pl.col("reason") == reason).then(said).otherwise(why)
-    return table.with_columns(why.alias("why")).drop("_called", strict=False)
-
-
-def _every(column: str, language: str) -> pl.Expr:
-    days = pl.col(column)
-    en = ("almost every day", "every {} days", "every week", "every {} weeks", "every {} months")
-    es = ("casi cada día", "cada {} días", "cada semana", "cada {} semanas", "cada {} meses")
-    return _spoken(days, en if language == "en" else es)
-
-
-def _spoken(days: pl.Expr, words: tuple[str, str, str, str, str]) -> pl.Expr:
-    daily, some_days, weekly, weeks, months = words
-    return (
-        pl.when(days < 1.5)
-        .then(pl.lit(daily))
-        .when(days < 6)
-        .then(_filled(some_days, days.round()))
-        .when(days < 10.5)
-        .then(pl.lit(weekly))
-        .when(days < 56)
-        .then(_filled(weeks, (days / 7).round()))
-        .otherwise(_filled(months, (days / 30.4).round()))
-    )
-
-
-def _ago(column: str, language: str) -> pl.Expr:
-    days = pl.col(column).cast(pl.Float64)
-    if language == "es":
-        words = ("ayer", "hace {} días", "hace una semana", "hace {} semanas", "hace {} meses")
-    else:
-        words = ("yesterday", "{} days ago", "a week ago", "{} weeks ago", "{} months ago")
-    today = "hoy" if language == "es" else "today"
-    return pl.when(days < 1).then(pl.lit(today)).otherwise(_spoken(days, words))
-
-
-def _filled(words: str, number: pl.Expr) -> pl.Expr:
-    before, after = words.split("{}")
-    return pl.concat_str([pl.lit(before), number.cast(pl.Int64).cast(pl.String), pl.lit(after)])
-
-
-def _number(column: str, language: str) -> pl.Expr:
-    text = pl.col(column).round(1).cast(pl.String)
-    return text.str.replace(".", ",", literal=True) if language == "es" else text
+    ).with_columns(pl.when(pl.Series(partner >= 0)).then("with_product"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,7 @@ LEAST_GAPS = 5
 """Intervals that a product needs for an interval of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Repurchase:
     """What is known of buying again.
 
@@ -108,8 +109,9 @@ class Repurchase:
             gap = np.where(gaps >= LEAST_GAPS, np.exp(log_gap / gaps), 0.0)
         return cls(rate, gap, once)
 
+    @cached_property
     def habits(self) -> Habits:
-        """Return what the kernels are told."""
+        """What the kernels are told."""
         from engine.recommend.kernels import Habits
 
         odds = np.clip(self.rate, 1e-4, 1 - 1e-4)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 _AT_ONCE = 16_384
-"""Customers whose neighbours are held in memory together: at k = 600 some 250 MB."""
+"""Customers whose neighbours are held in memory together: at k = 900 some 350 MB."""
 
 METRICS = ("cosine", "euclidean")
 GROUPINGS = ("even", "published")
@@ -34,7 +34,7 @@ GRID: Mapping[str, Sequence[float]] = {
     "group_num": (3, 7, 12),
     "within_decay": (0.9, 1.0),
     "group_decay": (0.7, 0.9, 1.0),
-    "k": (100, 300, 600),
+    "k": (100, 300, 900),
     "alpha": (0.2, 0.4, 0.6, 0.8),
 }
 """What :func:`tuned` tries by default: 216 settings, for which neighbours are sought 18 times."""

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
 import numpy as np
 import pytest
 
+from engine.clustering import jit
 from engine.clustering.jit import numba_threads
 from engine.recommend import affinity
 from engine.recommend.baskets import Baskets
@@ -11,6 +20,35 @@ from tests.recommend.test_synthetic import odd_shop
 from tests.reference import next_basket_twin as twin
 
 ODD = range(12)
+
+
+def as_it_is(**_: object) -> Callable[[Any], Any]:
+    return lambda function: function
+
+
+def uncompiled() -> dict[str, ModuleType]:
+    """The modules of machine code as plain Python: slow, but every index is checked."""
+    found = {}
+    with (
+        mock.patch.object(jit, "compiled", as_it_is),
+        mock.patch.dict("sys.modules"),
+    ):
+        for name in ("kernels", "affinity_kernels", "reason_kernels"):
+            spec = importlib.util.find_spec(f"engine.recommend.{name}")
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
+            found[name] = module
+    return found
+
+
+@contextmanager
+def running(modules: dict[str, ModuleType]) -> Iterator[None]:
+    named = {f"engine.recommend.{name}": module for name, module in modules.items()}
+    with mock.patch.dict("sys.modules", named), mock.patch.multiple("engine.recommend", create=True, **modules):
+        yield
 
 
 def lists_of(lists: Lists) -> list[dict[int, float]]:

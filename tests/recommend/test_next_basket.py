@@ -1,24 +1,19 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
-from types import ModuleType
-from typing import Any, NamedTuple
-from unittest import mock
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pytest
 
-from engine.clustering import jit
 from engine.errors import DataError, SettingError
 from engine.recommend import affinity, kernels, knowledge, next_basket, popularity
 from engine.recommend.baskets import Baskets
-from engine.recommend.next_basket import NextBasket, Ranked, purchases
+from engine.recommend.next_basket import NextBasket, Ranked
 from engine.recommend.synthetic import habits
+from tests.recommend.test_affinity import running, uncompiled
 from tests.recommend.test_synthetic import odd_shop
 from tests.reference import next_basket_twin as twin
 
@@ -47,6 +42,7 @@ def limited(patch: pytest.MonkeyPatch, limits: twin.Limits) -> None:
     patch.setattr(popularity, "IN_VOGUE", limits.in_vogue)
 
 
+@cache
 def odd_case(seed: int) -> Case:
     rng = np.random.default_rng(seed + 100)
     # Short lists in every second case, so that they cut.
@@ -78,7 +74,7 @@ def rows_of(model: NextBasket) -> list[int]:
     return [int(row) for row in model.knowledge.references]
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(12))
 def test_candidates_signals_and_neighbours_are_those_of_the_twin(seed: int) -> None:
     case = odd_case(seed)
     m, rows = case.history.m, rows_of(case.model)
@@ -114,7 +110,7 @@ def assert_nearest(near: list[int], alike: dict[int, float], most: int) -> None:
         assert alike[one] >= alike[next_one] * (1 - twin.NEAR)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(12))
 def test_the_order_is_that_of_the_blend(seed: int) -> None:
     case = odd_case(seed)
     whole, few = ranked(case, case.history.m + 3), ranked(case, 4)
@@ -170,94 +166,6 @@ def test_weights_are_fitted_on_the_candidates_of_the_last_baskets(seed: int) -> 
         bought += len(must & set(target))
     assert (blend.rows, blend.bought) == (len(told), bought)
     assert blend.centre == pytest.approx(np.mean(told, axis=0), rel=1e-4, abs=1e-4)
-
-
-def as_it_is(**_: object) -> Callable[[Any], Any]:
-    return lambda function: function
-
-
-def uncompiled() -> dict[str, ModuleType]:
-    """The modules of machine code as plain Python: slow, but every index is checked."""
-    found = {}
-    with (
-        mock.patch.object(jit, "compiled", as_it_is),
-        mock.patch.dict("sys.modules"),
-    ):
-        for name in ("kernels", "affinity_kernels", "reason_kernels"):
-            spec = importlib.util.find_spec(f"engine.recommend.{name}")
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
-            spec.loader.exec_module(module)
-            found[name] = module
-    return found
-
-
-@contextmanager
-def running(modules: dict[str, ModuleType]) -> Iterator[None]:
-    named = {f"engine.recommend.{name}": module for name, module in modules.items()}
-    with mock.patch.dict("sys.modules", named), mock.patch.multiple("engine.recommend", **modules):
-        yield
-
-
-@pytest.mark.parametrize("seed", [1, 3])
-def test_machine_code_does_what_the_text_says(seed: int) -> None:
-    plain = uncompiled()
-    assert plain["kernels"].rank_chunks is not kernels.rank_chunks
-    case = odd_case(seed)
-    machine, machine_facts = ranked(case, 6), facts(case, ranked(case, 6))
-    with running(plain):
-        text = ranked(case, 6)
-        text_facts = facts(case, text)
-        again = odd_case(seed).model
-    assert machine.codes.tolist() == text.codes.tolist()
-    assert machine.neighbours.tolist() == text.neighbours.tolist()
-    assert machine.scores == pytest.approx(text.scores, rel=1e-3, abs=1e-3)
-    assert machine.signals == pytest.approx(text.signals, rel=1e-5, abs=SIGNAL_TOLERANCE)
-    for one, other in zip(machine_facts, text_facts, strict=True):
-        assert one.tolist() == other.tolist()
-    assert (again.blend.rows, again.blend.bought) == (case.model.blend.rows, case.model.blend.bought)
-    assert again.blend.centre == pytest.approx(case.model.blend.centre, rel=1e-5)
-    for name in ("along", "following", "people"):
-        for one, other in zip(getattr(case.model.knowledge, name), getattr(again.knowledge, name), strict=True):
-            assert one == pytest.approx(other, rel=1e-6)
-    for name in ("rate", "gap_days", "once"):
-        one, other = (getattr(model.knowledge.repurchase, name) for model in (case.model, again))
-        assert one == pytest.approx(other, rel=1e-6)
-
-
-def facts(case: Case, found: Ranked) -> list[np.ndarray]:
-    from engine.recommend.reason_kernels import fact_chunks
-
-    out = [np.empty(found.codes.shape, np.int32) for _ in range(6)]
-    known = case.model.knowledge
-    fact_chunks(
-        purchases(case.history), case.history.basket_start[1:], found.codes, found.neighbours, known.along,
-        known.following, known.people, *out,
-    )  # fmt: skip
-    return out
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_facts_are_those_of_the_twin(seed: int) -> None:
-    case = odd_case(seed)
-    found = ranked(case, 9)
-    times, first, last, among, fellow, leader = facts(case, found)
-    known = twin.known_of(case.customers, case.history.m, rows_of(case.model), case.limits)
-    for line, c in enumerate(case.asked):
-        near = [row for row in found.neighbours[line].tolist() if row >= 0]
-        for place, code in enumerate(found.codes[line].tolist()):
-            told = [int(array[line, place]) for array in (times, first, last, among, fellow, leader)]
-            if code < 0:
-                assert told == [0, 0, 0, 0, -1, -1]
-                continue
-            expected = twin.fact(case.customers[c], code, near, known, case.limits)
-            assert told[:4] == [expected.times, expected.first_day, expected.last_day, expected.among]
-            for partner, strengths in zip(told[4:], (expected.fellows, expected.leaders), strict=True):
-                assert (partner >= 0) == bool(strengths)
-                if strengths:
-                    assert strengths[partner] >= max(strengths.values()) * (1 - twin.NEAR)
 
 
 @pytest.mark.parametrize("seed", [2, 7])

@@ -1,0 +1,225 @@
+"""One customer at a time: what a recommender says in batches, in less than a millisecond and without a frame."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import DataError
+from engine.recommend import alike
+from engine.recommend.reason_words import sentence
+from engine.recommend.reasons import HABIT_TIMES, LEAST_ALIKE, LEAST_LIFT, REASONS
+
+if TYPE_CHECKING:
+    from engine.recommend.kernels import Purchases
+    from engine.recommend.recommender import CustomerRecommender
+
+Offer = dict[str, Any]
+"""``rank``, ``product_id``, ``product``, ``score``, ``reason``, ``why`` and ``figures``: what a row of
+:meth:`engine.recommend.recommender.CustomerRecommender.recommend` holds."""
+
+FIGURES = ("times_bought", "days_since_bought", "interval_days", "nearest", "nearest_of", "with_product", "lift")
+
+class OneByOne:
+    """Answers for one customer, or one basket, at a time.
+
+    All that does not depend on the customer is prepared once. Calls from several threads wait for one another.
+
+    Parameters
+    ----------
+    recommender
+        Fitted or opened.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> from engine.recommend.recommender import CustomerRecommender
+    >>> from engine.recommend.synthetic import habits
+    >>> history = habits(customers=300, products=40, seed=0)
+    >>> one = OneByOne(CustomerRecommender.fit(history, as_of=datetime(1971, 1, 1, tzinfo=UTC)))
+    >>> [offer["rank"] for offer in one.customer(one.row(7), 3)], one.row("nobody")
+    ([1, 2, 3], None)
+    """
+
+    def __init__(self, recommender: CustomerRecommender) -> None:
+        from engine.customer_rows import SortedIds
+        from engine.recommend.kernels import Market, Purchases, scratch
+        from engine.recommend.next_basket import ROOM, SIZES
+
+        self.recommender = recommender
+        known, blend, history = recommender.model.knowledge, recommender.model.blend, recommender.history
+        self._day = recommender.day
+        # The ids may lie bucket by bucket.
+        self._order = history.customer_ids.arg_sort().to_numpy()
+        self._ids = SortedIds(history.customer_ids.gather(self._order))
+        self._myself = alike.rows_among(history.customer_ids, known.references)
+        self._names: list[str] = recommender.products["name"].to_list()
+        self._product_ids: list[str] = recommender.products["product_id"].to_list()
+        self._codes = {product: code for code, product in enumerate(self._product_ids)}
+        self._purchases = _fixed(Purchases(history.basket_start, history.day, history.item_start, history.item))
+        markets = known.popularity.market(np.array([self._day]))
+        market = Market(markets.fresh[0], markets.recent[0], markets.ever, markets.popular[0])
+        tables = (known.along, known.following, known.people, market, known.groups, known.repurchase.habits)
+        weights = blend.weights.astype(np.float32), blend.pairs.astype(np.float32)
+        self._tables = *(_fixed(one) for one in tables), np.array(SIZES), *weights
+        self._nobody = len(known.groups.lift) - 1
+        signals = np.zeros((ROOM, blend.weights.shape[0]), np.float32)
+        self._space = np.empty(ROOM, np.int32), signals, np.empty(ROOM, np.float32)
+        self._scratch = scratch(history.m, len(known.people.start) - 1)
+        self._busy = threading.Lock()
+
+    def row(self, customer_id: int | str) -> int | None:
+        """Return a customer's row in the history, ``None`` where nobody has the id.
+
+        Where ids are numbers, the text of one will do (``"42"``); where they are text, a number stands for its digits.
+        """
+        place = self._ids.row(customer_id)
+        return None if place is None else int(self._order[place])
+
+    def code(self, product_id: str) -> int | None:
+        """Return a product's code, ``None`` where it is not known."""
+        return self._codes.get(product_id)
+
+    def name(self, product_id: str) -> str:
+        """Return what a product is called; its id where it is not known."""
+        code = self._codes.get(product_id)
+        return product_id if code is None else self._names[code]
+
+    def customer(self, row: int, k: int, *, language: str = "en") -> list[Offer]:
+        """Return the k best products of a customer, the best first; fewer where there are fewer.
+
+        Raises
+        ------
+        DataError
+            There is no such row.
+        """
+        if not 0 <= row < self.recommender.history.n:
+            raise DataError(f"row: expected a whole number from 0 to {self.recommender.history.n - 1}; got {row!r}.")
+        number = int(self.recommender.segment_of[row])
+        return self._offers(self._purchases, row, int(self._myself[row]), number, k, language)
+
+    def basket(
+        self, product_ids: Sequence[str], k: int, *, segment: int | None = None, language: str = "en"
+    ) -> list[Offer]:
+        """Return what goes with a basket of somebody who is not known; nothing that is in it.
+
+        Parameters
+        ----------
+        product_ids
+            What is in it, none too; products that are not known are passed over.
+        k, language
+            See :meth:`customer`.
+        segment
+            Row of the segment in the recommender's ``segments``, where it is known.
+        """
+        from engine.recommend.kernels import Purchases
+
+        codes = sorted({code for code in map(self.code, product_ids) if code is not None})
+        baskets = int(len(codes) > 0)
+        purchases = Purchases(
+            np.array([0, baskets]),
+            np.full(baskets, self._day, np.int32),
+            np.array([0, len(codes)][: baskets + 1]),
+            np.array(codes, np.int32),
+        )
+        number = -1 if segment is None else segment
+        found = self._offers(_fixed(purchases), 0, -1, number, k, language, without=frozenset(codes))
+        return found
+
+    def _offers(
+        self,
+        purchases: Purchases,
+        row: int,
+        myself: int,
+        number: int,
+        k: int,
+        language: str,
+        without: frozenset[int] = frozenset(),
+    ) -> list[Offer]:
+        from engine.recommend.one_kernels import rank_one
+
+        segment = self._nobody if number < 0 else number
+        with self._busy:
+            top, scores, signals, closest, facts = rank_one(
+                purchases, row, self._day, myself, segment, *self._tables, k + len(without), *self._space, self._scratch
+            )
+        reasons, lifts, partners = self._reasons(signals, facts)
+        times, first, last, among, _, _ = facts.tolist()
+        of = int((closest >= 0).sum())
+        offers: list[Offer] = []
+        for q, code in enumerate(top.tolist()):
+            if code in without:
+                continue
+            if len(offers) == k:
+                break
+            reason, partner = REASONS[reasons[q]], partners[q]
+            figures = (
+                times[q],
+                max(self._day - last[q], 0) if times[q] else None,
+                (last[q] - first[q]) / (times[q] - 1) if times[q] > 1 else None,
+                among[q],
+                of,
+                self._product_ids[partner] if reason in ("along", "following") else None,
+                lifts[q] if reason in ("segment", "fresh") else None,
+            )
+            told = dict(zip(FIGURES, figures, strict=True))
+            called = self._names[partner] if partner >= 0 else ""
+            offers.append(
+                {
+                    "rank": len(offers) + 1,
+                    "product_id": self._product_ids[code],
+                    "product": self._names[code],
+                    "score": float(scores[q]),
+                    "reason": reason,
+                    "why": sentence(reason, told, product=called, language=language),
+                    "figures": told,
+                }
+            )
+        return offers
+
+    def _reasons(
+        self, signals: NDArray[np.float32], facts: NDArray[np.int32]
+    ) -> tuple[list[int], list[float], list[int]]:
+        """Return the number of each product's reason, the lift that it tells and the product that it speaks of.
+
+        The rules are those of :func:`engine.recommend.reasons.explained`.
+        """
+        from engine.recommend import kernels as k_
+
+        blend = self.recommender.model.blend
+        times, _, _, among, fellow, leader = facts
+        segment_lift = np.exp(signals[:, k_.SEGMENT])
+        fresh_lift = np.exp(signals[:, k_.FRESH] - signals[:, k_.RECENT])
+        has_segments = self.recommender.segments.height > 0
+        groups = (
+            ([k_.ALIKE], among >= LEAST_ALIKE),
+            ([k_.ALONG], fellow >= 0),
+            ([k_.FOLLOWING], leader >= 0),
+            ([k_.SEGMENT], (segment_lift >= LEAST_LIFT) & has_segments),
+            ([k_.FRESH, k_.RECENT], fresh_lift >= LEAST_LIFT),
+            ([k_.FRESH, k_.RECENT, k_.EVER], np.ones(len(signals), bool)),
+        )
+        without = np.repeat(signals.astype(np.float64)[None], len(groups), axis=0)
+        for line, (group, _) in enumerate(groups):
+            without[line][:, group] = blend.centre[group]
+        gains = blend.score(signals) - blend.score(without)
+        strength = np.where(np.stack([able for _, able in groups]), gains, -np.inf)
+        reason = np.where(times > 0, np.where(times >= HABIT_TIMES, 0, 1), 2 + strength.argmax(axis=0))
+        lift = np.where(reason == REASONS.index("segment"), segment_lift, fresh_lift)
+        partner = np.where(reason == REASONS.index("following"), leader, fellow)
+        return reason.tolist(), lift.tolist(), partner.tolist()
+
+
+def _fixed(arrays: Any) -> Any:
+    """Return arrays that belong together as views that cannot be written to.
+
+    Machine code is compiled for each kind of array: so it is the same for what is mapped and for what is in memory.
+    """
+    views = [np.ascontiguousarray(array).view() for array in arrays]
+    for view in views:
+        view.flags.writeable = False
+    return type(arrays)(*views)
