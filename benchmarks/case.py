@@ -6,7 +6,7 @@ import the standard library and numpy only; what a contestant needs it imports w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +30,9 @@ CASES: Mapping[str, str] = {
         "classify",
         "neighbours",
         "ready",
+        "next_basket",
+        "cross_sell",
+        "offers",
     )
 }
 """Module of each case."""
@@ -160,6 +163,8 @@ class Case:
         To be raised when the same seed makes other data.
     rows
         Rows of each size, for cases with contestants that search a sample.
+    tells
+        Turns the rows of a size into Markdown that the table gets beside.
     """
 
     name: str
@@ -178,6 +183,7 @@ class Case:
     against: str | None = None
     curves: bool = False
     rows: Mapping[str, int] = field(default_factory=dict)
+    tells: Callable[[Sequence[dict[str, Any]]], str] | None = None
 
     def says(self, name: str, size: str) -> str:
         """Return what a contestant does, with the rows that its sample has at this size.

@@ -37,6 +37,8 @@ def table(rows: Iterable[Row], case: Case, *, within: float | None = None) -> st
     for size in sizes:
         own = [row for row in kept if row["size"] == size]
         parts.append(told_curves(own, case, size) if case.curves else _of_size(own, size, case))
+        if case.tells:
+            parts.append(case.tells(own))
         goal = within or case.within
         if goal and any(row["ok"] for row in own):
             parts.append(told_within(own, case, size, goal))

@@ -228,6 +228,7 @@ CASE = Case(
         "tifu_knn": _contestant(recommending.tifu_knn, ("cartera", "scipy"), "TIFU-KNN, our code"),
         "implicit_als": _contestant(recommending.als, ("implicit",), "implicit, ALS"),
     },
+    tells=lambda rows: told_foresight(rows),
     make=make,
     open=open_baskets,
     judge=judge,

@@ -50,7 +50,7 @@ LEAST = 1e-4
 CLOSEST = 20
 """Neighbours that a reason speaks of."""
 
-BLOCK = 32
+BLOCK = 64
 """Customers that share one scratch."""
 
 MOST_OWNED = 400
@@ -136,17 +136,17 @@ class Scratch(NamedTuple):
 
 @compiled()
 def scratch(m: int, references: int) -> Any:
-    """Return cleared work space for m products and so many reference customers."""
+    """Return cleared work space for m products and so many reference customers; lists of numbers have one to spare."""
     return Scratch(
         np.zeros(m, np.int32),
         np.zeros(m, np.float32),
         np.zeros(m, np.float32),
         np.zeros(m, np.float32),
-        np.empty(m, np.int32),
-        np.empty(m, np.int32),
-        np.empty(m, np.int32),
+        np.empty(m + 1, np.int32),
+        np.empty(m + 1, np.int32),
+        np.empty(m + 1, np.int32),
         np.zeros(references, np.float32),
-        np.empty(references, np.int32),
+        np.empty(references + 1, np.int32),
         np.zeros(m, np.int32),
         np.zeros(m, np.int32),
         np.zeros(m, np.float32),
@@ -240,9 +240,9 @@ def nearest_people(people: People, myself: int, owned: int, most: int, s: Scratc
         i = s.owned[n]
         for r in range(people.post_start[i], people.post_start[i + 1]):
             row = people.post_row[r]
-            if s.near[row] == 0.0:
-                s.seen[seen] = row
-                seen += 1
+            # Written in any case and kept if new: a processor cannot foresee which it is.
+            s.seen[seen] = row
+            seen += s.near[row] == 0.0
             s.near[row] += people.post_weight[r] * np.float32(s.times[i])
     if myself >= 0 and s.near[myself] != 0.0:
         s.near[myself] = np.float32(-1.0)
@@ -259,9 +259,8 @@ def add_lists(lists: Lists, i: int, weight: Any, total: Array, touched: Array, s
     """Add a product's list to the totals; note those that had none; return how many have some."""
     for r in range(lists.start[i], lists.start[i + 1]):
         j = lists.item[r]
-        if total[j] == 0.0:
-            touched[size] = j
-            size += 1
+        touched[size] = j
+        size += total[j] == 0.0
         total[j] += weight * lists.share[r]
     return size
 
@@ -320,9 +319,8 @@ def candidates(
         row = s.kept[n]
         for r in range(people.start[row], people.start[row + 1]):
             i = people.item[r]
-            if s.alike[i] == 0.0:
-                s.touched[touched] = i
-                touched += 1
+            s.touched[touched] = i
+            touched += s.alike[i] == 0.0
             s.alike[i] += each * people.share[r]
 
     # What goes along with what the customer bought, and what follows the last basket.
@@ -423,7 +421,7 @@ def rank_chunks(
         s = scratch(m, references)
         found = np.empty(room, np.int32)
         signals = np.empty((room, WIDTH), np.float32)
-        value = np.zeros(room, np.float32)
+        columns, value = np.empty((WIDTH, room), np.float32), np.empty(room, np.float32)
         numbers = np.arange(room).astype(np.int32)
         order = np.empty(room, np.int32)
         closest = np.empty(CLOSEST, np.int32)
@@ -434,8 +432,7 @@ def rank_chunks(
                 p, c, ends[c], days[c], myself[c], segments[c], along, following, people, market, groups, habits,
                 sizes, s, found, signals, closest,
             )  # fmt: skip
-            for q in range(size):
-                value[q] = score_of(signals[q], weights, pairs)
+            score_all(signals, size, weights, pairs, columns, value)
             kept = _best_products(value, found, numbers, size, k, order)
             for q in range(k):
                 top[c, q] = found[order[q]] if q < kept else -1
@@ -448,15 +445,23 @@ def rank_chunks(
 
 
 @compiled()
-def score_of(signals: Array, weights: Array, pairs: Array) -> Any:
-    """Return Σ signal × (weight + Σ pair weight × signal); see :class:`engine.recommend.blend.Blend`."""
-    total = np.float32(0.0)
+def score_all(signals: Array, size: int, weights: Array, pairs: Array, columns: Array, value: Array) -> None:
+    """Write Σ signal × (weight + Σ pair weight × signal) of each candidate; see :class:`engine.recommend.blend.Blend`.
+
+    ``columns`` (WIDTH, room) is work space: candidates side by side fill the lanes of a processor's registers.
+    """
+    for q in range(size):
+        value[q] = 0.0
+        for f in range(WIDTH):
+            columns[f, q] = signals[q, f]
     for f in range(WIDTH):
-        own = weights[f]
+        own = columns[f]
+        for q in range(size):
+            value[q] += weights[f] * own[q]
         for g in range(f, WIDTH):
-            own += pairs[f, g] * signals[g]
-        total += signals[f] * own
-    return total
+            other, weight = columns[g], pairs[f, g]
+            for q in range(size):
+                value[q] += weight * (own[q] * other[q])
 
 
 @compiled()

@@ -22,6 +22,7 @@ where the customer does not own it:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,14 +39,17 @@ from engine.recommend.repurchase import ONCE_BELOW
 if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets, Targets
 
-ROOM = 900
+ROOM = 700
 """Candidates of a customer at most."""
 
-SIZES = (100, 60, 60, 30)
+SIZES = (50, 40, 40, 20)
 """Neighbours of a customer; candidates of theirs, of what goes along, of what follows."""
 
 DAYS_AT_ONCE = 64
 """Days whose popularity is held in memory together."""
+
+FIT_AT_ONCE = 1_000
+"""Customers whose candidates are held in memory together, with room for the most that there can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,26 +270,25 @@ class NextBasket:
         myself = np.full(before.n, -1)
         myself[rows] = np.arange(len(rows))
         numbers = self._segments(segments, before.n, len(known.groups.lift) - 1)[who]
-        found = np.empty((len(who), ROOM), np.int32)
-        signals = np.empty((len(who), ROOM, WIDTH), np.float32)
-        size = np.zeros(len(who), np.int64)
-        for part, markets, lines in _by_days(known, days):
-            out = np.empty((len(part), ROOM), np.int32), np.empty((len(part), ROOM, WIDTH), np.float32)
-            sizes = np.zeros(len(part), np.int64)
-            sample_chunks(
-                purchases(before), who[part], before.basket_start[1:][who[part]], days[part], myself[who[part]],
-                numbers[part], known.along, known.following, known.people, markets, lines, known.groups,
-                known.repurchase.habits, np.array(SIZES), *out, sizes,
-            )  # fmt: skip
-            found[part], signals[part], size[part] = *out, sizes
-        there = np.arange(ROOM) < size[:, None]
-        code = np.repeat(np.arange(len(who)), size) * before.m + found[there]
         owner = np.repeat(np.arange(count), np.diff(targets.start))
         place = np.full(count, -1)
         place[chosen] = np.arange(len(chosen))
         wanted = place[owner] >= 0
-        bought = np.isin(code, place[owner][wanted] * before.m + targets.item[wanted])
-        return fit_blend(signals[there], bought, rng)
+        in_basket = np.sort(place[owner][wanted] * before.m + targets.item[wanted])
+        signals, bought = [], []
+        for part, markets, lines in _by_days(known, days, FIT_AT_ONCE):
+            found, size = np.empty((len(part), ROOM), np.int32), np.zeros(len(part), np.int64)
+            of_part = np.empty((len(part), ROOM, WIDTH), np.float32)
+            sample_chunks(
+                purchases(before), who[part], before.basket_start[1:][who[part]], days[part], myself[who[part]],
+                numbers[part], known.along, known.following, known.people, markets, lines, known.groups,
+                known.repurchase.habits, np.array(SIZES), found, of_part, size,
+            )  # fmt: skip
+            there = np.arange(ROOM) < size[:, None]
+            code = np.repeat(part, size) * before.m + found[there]
+            signals.append(of_part[there])
+            bought.append(in_basket[np.minimum(np.searchsorted(in_basket, code), len(in_basket) - 1)] == code)
+        return fit_blend(np.concatenate(signals), np.concatenate(bought), rng)
 
     def _segments(self, segments: NDArray[np.int32] | None, n: int, count: int | None = None) -> NDArray[np.int64]:
         """Return the row of each customer's segment in the knowledge of groups: the last where there is none."""
@@ -317,12 +320,17 @@ def purchases(history: Baskets) -> Any:
     return Purchases(history.basket_start, history.day, history.item_start, history.item)
 
 
-def _by_days(known: Knowledge, days: NDArray[np.int32]) -> Any:
-    """Yield customers (row numbers), the markets of their days and which row of these is each one's."""
+def _by_days(known: Knowledge, days: NDArray[np.int32], most: int | None = None) -> Iterator[Any]:
+    """Yield customers (row numbers, ascending), the markets of their days and which row of these is each one's.
+
+    ``most``: customers at once; all of a block of days by default.
+    """
     distinct, line = np.unique(days, return_inverse=True)
     order = np.argsort(line, kind="stable")
     ends = np.searchsorted(line[order], np.arange(len(distinct) + 1))
-    for begin in range(0, len(distinct), DAYS_AT_ONCE):
+    for begin, markets in known.popularity.markets(distinct.astype(np.int64), DAYS_AT_ONCE):
         end = min(begin + DAYS_AT_ONCE, len(distinct))
-        part = np.sort(order[ends[begin] : ends[end]])
-        yield part, known.popularity.market(distinct[begin:end].astype(np.int64)), line[part] - begin
+        whole = np.sort(order[ends[begin] : ends[end]])
+        for first in range(0, len(whole), most or max(len(whole), 1)):
+            part = whole[first : first + (most or len(whole))]
+            yield part, markets, line[part] - begin

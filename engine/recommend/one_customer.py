@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from engine.recommend.recommender import CustomerRecommender
 
 Offer = dict[str, Any]
-"""``rank``, ``product_id``, ``product``, ``score``, ``reason``, ``why`` and ``figures``: what a row of
-:meth:`engine.recommend.recommender.CustomerRecommender.recommend` holds."""
+"""A row of :meth:`engine.recommend.recommender.CustomerRecommender.recommend` without the customer: ``rank``,
+``product_id``, ``product``, ``score``, ``reason``, ``why`` and :data:`FIGURES`."""
 
 FIGURES = ("times_bought", "days_since_bought", "interval_days", "nearest", "nearest_of", "with_product", "lift")
+"""Of a reason; see :func:`engine.recommend.reasons.explained`."""
+
 
 class OneByOne:
     """Answers for one customer, or one basket, at a time.
@@ -41,21 +43,17 @@ class OneByOne:
     >>> from engine.recommend.synthetic import habits
     >>> history = habits(customers=300, products=40, seed=0)
     >>> one = OneByOne(CustomerRecommender.fit(history, as_of=datetime(1971, 1, 1, tzinfo=UTC)))
-    >>> [offer["rank"] for offer in one.customer(one.row(7), 3)], one.row("nobody")
-    ([1, 2, 3], None)
+    >>> [offer["rank"] for offer in one.customer(7, 3)], len(one.basket(["p0000"], 2))
+    ([1, 2, 3], 2)
     """
 
     def __init__(self, recommender: CustomerRecommender) -> None:
-        from engine.customer_rows import SortedIds
-        from engine.recommend.kernels import Market, Purchases, scratch
+        from engine.recommend.kernels import WIDTH, Market, Purchases, scratch
         from engine.recommend.next_basket import ROOM, SIZES
 
         self.recommender = recommender
         known, blend, history = recommender.model.knowledge, recommender.model.blend, recommender.history
         self._day = recommender.day
-        # The ids may lie bucket by bucket.
-        self._order = history.customer_ids.arg_sort().to_numpy()
-        self._ids = SortedIds(history.customer_ids.gather(self._order))
         self._myself = alike.rows_among(history.customer_ids, known.references)
         self._names: list[str] = recommender.products["name"].to_list()
         self._product_ids: list[str] = recommender.products["product_id"].to_list()
@@ -67,18 +65,10 @@ class OneByOne:
         weights = blend.weights.astype(np.float32), blend.pairs.astype(np.float32)
         self._tables = *(_fixed(one) for one in tables), np.array(SIZES), *weights
         self._nobody = len(known.groups.lift) - 1
-        signals = np.zeros((ROOM, blend.weights.shape[0]), np.float32)
-        self._space = np.empty(ROOM, np.int32), signals, np.empty(ROOM, np.float32)
+        signals = np.zeros((ROOM, WIDTH), np.float32)
+        self._space = np.empty(ROOM, np.int32), signals, np.empty((WIDTH, ROOM), np.float32), np.empty(ROOM, np.float32)
         self._scratch = scratch(history.m, len(known.people.start) - 1)
         self._busy = threading.Lock()
-
-    def row(self, customer_id: int | str) -> int | None:
-        """Return a customer's row in the history, ``None`` where nobody has the id.
-
-        Where ids are numbers, the text of one will do (``"42"``); where they are text, a number stands for its digits.
-        """
-        place = self._ids.row(customer_id)
-        return None if place is None else int(self._order[place])
 
     def code(self, product_id: str) -> int | None:
         """Return a product's code, ``None`` where it is not known."""
@@ -92,6 +82,15 @@ class OneByOne:
     def customer(self, row: int, k: int, *, language: str = "en") -> list[Offer]:
         """Return the k best products of a customer, the best first; fewer where there are fewer.
 
+        Parameters
+        ----------
+        row
+            Of the customer in the recommender's history.
+        k
+            How many, at least 1.
+        language
+            Of ``why``.
+
         Raises
         ------
         DataError
@@ -100,7 +99,8 @@ class OneByOne:
         if not 0 <= row < self.recommender.history.n:
             raise DataError(f"row: expected a whole number from 0 to {self.recommender.history.n - 1}; got {row!r}.")
         number = int(self.recommender.segment_of[row])
-        return self._offers(self._purchases, row, int(self._myself[row]), number, k, language)
+        own = self._purchases._replace(basket_start=self._purchases.basket_start[row : row + 2])
+        return self._offers(own, int(self._myself[row]), number, k, language)
 
     def basket(
         self, product_ids: Sequence[str], k: int, *, segment: int | None = None, language: str = "en"
@@ -127,13 +127,11 @@ class OneByOne:
             np.array(codes, np.int32),
         )
         number = -1 if segment is None else segment
-        found = self._offers(_fixed(purchases), 0, -1, number, k, language, without=frozenset(codes))
-        return found
+        return self._offers(_fixed(purchases), -1, number, k, language, without=frozenset(codes))
 
     def _offers(
         self,
         purchases: Purchases,
-        row: int,
         myself: int,
         number: int,
         k: int,
@@ -145,7 +143,7 @@ class OneByOne:
         segment = self._nobody if number < 0 else number
         with self._busy:
             top, scores, signals, closest, facts = rank_one(
-                purchases, row, self._day, myself, segment, *self._tables, k + len(without), *self._space, self._scratch
+                purchases, self._day, myself, segment, *self._tables, k + len(without), *self._space, self._scratch
             )
         reasons, lifts, partners = self._reasons(signals, facts)
         times, first, last, among, _, _ = facts.tolist()
@@ -176,7 +174,7 @@ class OneByOne:
                     "score": float(scores[q]),
                     "reason": reason,
                     "why": sentence(reason, told, product=called, language=language),
-                    "figures": told,
+                    **told,
                 }
             )
         return offers

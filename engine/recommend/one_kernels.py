@@ -18,7 +18,7 @@ from engine.recommend.kernels import (
     Purchases,
     Scratch,
     candidates,
-    score_of,
+    score_all,
 )
 from engine.recommend.kernels import _best_products as best_products
 from engine.recommend.reason_kernels import facts_of
@@ -29,7 +29,6 @@ Array = np.ndarray[Any, Any]
 @compiled()
 def rank_one(
     p: Purchases,
-    c: int,
     day: int,
     myself: int,
     segment: int,
@@ -45,23 +44,23 @@ def rank_one(
     k: int,
     found: Array,
     signals: Array,
+    columns: Array,
     value: Array,
     s: Scratch,
 ) -> Any:
-    """Return the best products of customer c, what their scores rest on, and the facts of their reasons.
+    """Return the best products of the only customer of ``p``, what their scores rest on, and the facts of reasons.
 
     ``top`` (1, kept) int32, ``scores`` (kept,), ``signals_of_top`` (kept, WIDTH), ``closest`` (1, CLOSEST), ``facts``
     (6, 1, kept) int32 in the order of :func:`engine.recommend.reason_kernels.fact_chunks`. ``found`` (room,),
-    ``signals`` (room, WIDTH), ``value`` (room,) and ``s`` are work space; ``s`` is cleared at the end.
+    ``signals`` (room, WIDTH), ``columns`` (WIDTH, room), ``value`` (room,) and ``s`` are work space; ``s`` is cleared at the end.
     """
     closest = np.empty((1, CLOSEST), np.int32)
-    end = p.basket_start[c + 1]
+    end = p.basket_start[1]
     size = candidates(
-        p, c, end, day, myself, segment, along, following, people, market, groups, habits, sizes, s, found, signals,
+        p, 0, end, day, myself, segment, along, following, people, market, groups, habits, sizes, s, found, signals,
         closest[0],
     )  # fmt: skip
-    for q in range(size):
-        value[q] = score_of(signals[q], weights, pairs)
+    score_all(signals, size, weights, pairs, columns, value)
     order = np.empty(k, np.int32)
     kept = best_products(value, found, np.arange(size).astype(np.int32), size, k, order)
     top = np.empty((1, kept), np.int32)
@@ -73,7 +72,7 @@ def rank_one(
         signals_of_top[q] = signals[order[q]]
     facts = np.empty((6, 1, kept), np.int32)
     facts_of(
-        p, c, end, top, closest, along, following, people, facts[0], facts[1], facts[2], facts[3], facts[4], facts[5],
+        p, 0, end, top, closest, along, following, people, facts[0], facts[1], facts[2], facts[3], facts[4], facts[5],
         s, np.empty(kept, np.float32),
     )  # fmt: skip
     return top[0], scores, signals_of_top, closest[0], facts[:, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,26 +60,32 @@ class Popularity:
 
     def market(self, days: NDArray[np.int64]) -> Market:
         """Return what was in vogue on each of some days (ascending, each once)."""
+        ((_, market),) = self.markets(days, max(len(days), 1))
+        return market
+
+    def markets(self, days: NDArray[np.int64], at_once: int) -> Iterator[tuple[int, Market]]:
+        """Yield the place of the first of so many days at once, and what was in vogue on them; once at least."""
         from engine.recommend.kernels import Market
 
-        lines = len(days)
-        fresh, recent = (np.empty((lines, self.m), np.float32) for _ in range(2))
-        popular = np.empty((lines, min(IN_VOGUE, self.m)), np.int32)
         ends = np.append(self._first[1:], len(self._item))
-        states = [(_Fading(self.m, FRESH_DAYS), fresh), (_Fading(self.m, RECENT_DAYS), recent)]
-        following = 0
-        for line, day in enumerate(days.tolist()):
-            while following < len(self.days) and self.days[following] < day:
-                part = slice(self._first[following], ends[following])
-                now = int(self.days[following])
-                for state, _ in states:
-                    state.add(now, self._item[part], self._count[part], self._baskets[now])
-                following += 1
-            for state, out in states:
-                out[line] = np.log(state.shares() + LEAST_SHARE)
-            popular[line] = _best(states[0][0].total, states[1][0].total, popular.shape[1])
+        fresh, recent = _Fading(self.m, FRESH_DAYS), _Fading(self.m, RECENT_DAYS)
         ever = np.log(self.bought / max(self.baskets, 1) + LEAST_SHARE).astype(np.float32)
-        return Market(fresh, recent, ever, popular)
+        following = 0
+        for begin in range(0, max(len(days), 1), at_once):
+            part = days[begin : begin + at_once].tolist()
+            now_fresh, now_recent = (np.empty((len(part), self.m), np.float32) for _ in range(2))
+            popular = np.empty((len(part), min(IN_VOGUE, self.m)), np.int32)
+            for line, day in enumerate(part):
+                while following < len(self.days) and self.days[following] < day:
+                    rows = slice(self._first[following], ends[following])
+                    now = int(self.days[following])
+                    for state in (fresh, recent):
+                        state.add(now, self._item[rows], self._count[rows], self._baskets[now])
+                    following += 1
+                for state, out in ((fresh, now_fresh), (recent, now_recent)):
+                    out[line] = np.log(state.shares() + LEAST_SHARE)
+                popular[line] = _best(fresh.total, recent.total, popular.shape[1])
+            yield begin, Market(now_fresh, now_recent, ever, popular)
 
 
 class PopularityThen:
@@ -108,6 +115,11 @@ class PopularityThen:
             return own
         line = np.zeros(len(days), dtype=np.int64)
         return own._replace(fresh=own.fresh[line], recent=own.recent[line], popular=own.popular[line])
+
+    def markets(self, days: NDArray[np.int64], at_once: int) -> Iterator[tuple[int, Market]]:
+        """Yield the same for so many days at once; see :meth:`Popularity.markets`."""
+        for begin in range(0, max(len(days), 1), at_once):
+            yield begin, self.market(days[begin : begin + at_once])
 
 
 class _Fading:

@@ -143,16 +143,16 @@ def plain_score(signals: list[float], weights: np.ndarray, pairs: np.ndarray) ->
     return total
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_weights_are_fitted_on_the_candidates_of_the_last_baskets(seed: int) -> None:
+# Where not all products are candidates, which are may hang on rounding.
+@pytest.mark.parametrize("seed", [0, 1, 2, 4, 5, 6])
+def test_weights_are_fitted_on_the_candidates_of_the_last_baskets(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = twin.Limits()
+    limited(monkeypatch, limits)
     customers, m = odd_shop(seed)
-    if m > 45:
-        pytest.skip("not all products are candidates here, and which are may hang on rounding")
     history = twin.baskets_of(customers, m)
     blend = NextBasket().fit(history).blend
     before = [own[:-1] for own in customers]
     rows = [c for c, own in enumerate(before) if own]
-    limits = twin.Limits(sizes=(100, 60, 60, 30))
     known = twin.known_of(before, m, rows, limits)
     told, bought = [], 0
     for c in rows:
@@ -199,7 +199,9 @@ def test_more_days_than_are_held_at_once() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_names_do_not_matter(seed: int) -> None:
+def test_names_do_not_matter(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # All customers are near: of those who are equally near the first are taken, which names decide.
+    limited(monkeypatch, twin.Limits())
     history = habits(customers=80, products=25, seed=seed)
     rng = np.random.default_rng(seed)
     people, codes = rng.permutation(history.n), rng.permutation(history.m)

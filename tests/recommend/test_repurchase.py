@@ -69,7 +69,7 @@ def test_five_intervals_are_an_interval() -> None:
     customers = [[(day, [0]) for day in (0, 7, 14, 21, 28)], [(0, [0, 1]), (7, [0])], [(0, [1]), (9, [1])]]
     found = Repurchase.of(twin.baskets_of(customers, 2))
     assert found.gap_days == pytest.approx([7, 0])
-    again = found.habits().again
+    again = found.habits.again
     assert again == pytest.approx(np.log(found.rate / (1 - found.rate)), rel=1e-6)
 
 
