@@ -362,9 +362,10 @@ def candidates(
                 row[FADING] = np.log(s.fading[i] + 0.01)
                 row[DUE] = min(max(np.log(wait / gap), -3.0), 3.0)
                 row[HABIT] = habits.again[i]
-            row[ALIKE] = np.log(s.alike[i] + LEAST)
-            row[ALONG] = np.log(s.along[i] + LEAST)
-            row[FOLLOWING] = np.log(s.following[i] + LEAST)
+            # Of whom nothing is known, what all buy is the best guess.
+            row[ALIKE] = np.log(s.alike[i] + LEAST) if near > 0 else market.ever[i]
+            row[ALONG] = np.log(s.along[i] + LEAST) if owned > 0 else market.ever[i]
+            row[FOLLOWING] = np.log(s.following[i] + LEAST) if own_baskets > 0 else market.ever[i]
             row[FRESH] = market.fresh[i]
             row[RECENT] = market.recent[i]
             row[EVER] = market.ever[i]
@@ -432,7 +433,12 @@ def rank_chunks(
                 p, c, ends[c], days[c], myself[c], segments[c], along, following, people, market, groups, habits,
                 sizes, s, found, signals, closest,
             )  # fmt: skip
-            score_all(signals, size, weights, pairs, columns, value)
+            if ends[c] > p.basket_start[c]:
+                score_all(signals, size, weights, pairs, columns, value)
+            else:
+                # Of whom nothing is known: what the segment buys most. Weights of other people's habits say nothing.
+                for q in range(size):
+                    value[q] = signals[q, EVER] + signals[q, SEGMENT]
             kept = _best_products(value, found, numbers, size, k, order)
             for q in range(k):
                 top[c, q] = found[order[q]] if q < kept else -1

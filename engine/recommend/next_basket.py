@@ -18,6 +18,9 @@ where the customer does not own it:
   owns, ``following`` given the last basket;
 * ``fresh``, ``recent``, ``ever`` log share of all baskets by half-lives of 5 and 21 days and without; ``segment`` log
   of how much more often the segment buys it than all.
+
+Where nothing is known of the customer, ``alike``, ``along`` and ``following`` are as ``ever``; a customer without any
+basket gets what the segment buys most, without weights.
 """
 
 from __future__ import annotations

@@ -145,7 +145,8 @@ class OneByOne:
             top, scores, signals, closest, facts = rank_one(
                 purchases, self._day, myself, segment, *self._tables, k + len(without), *self._space, self._scratch
             )
-        reasons, lifts, partners = self._reasons(signals, facts)
+        new = bool(purchases.basket_start[0] == purchases.basket_start[1])
+        reasons, lifts, partners = self._reasons(signals, facts, new)
         times, first, last, among, _, _ = facts.tolist()
         of = int((closest >= 0).sum())
         offers: list[Offer] = []
@@ -180,7 +181,7 @@ class OneByOne:
         return offers
 
     def _reasons(
-        self, signals: NDArray[np.float32], facts: NDArray[np.int32]
+        self, signals: NDArray[np.float32], facts: NDArray[np.int32], new: bool
     ) -> tuple[list[int], list[float], list[int]]:
         """Return the number of each product's reason, the lift that it tells and the product that it speaks of.
 
@@ -189,7 +190,7 @@ class OneByOne:
         from engine.recommend import kernels as k_
 
         blend = self.recommender.model.blend
-        times, _, _, among, fellow, leader = facts
+        times, first, last, among, fellow, leader = facts
         segment_lift = np.exp(signals[:, k_.SEGMENT])
         fresh_lift = np.exp(signals[:, k_.FRESH] - signals[:, k_.RECENT])
         has_segments = self.recommender.segments.height > 0
@@ -206,7 +207,12 @@ class OneByOne:
             without[line][:, group] = blend.centre[group]
         gains = blend.score(signals) - blend.score(without)
         strength = np.where(np.stack([able for _, able in groups]), gains, -np.inf)
-        reason = np.where(times > 0, np.where(times >= HABIT_TIMES, 0, 1), 2 + strength.argmax(axis=0))
+        if new:
+            strength[:] = -np.inf
+            strength[3] = np.where(groups[3][1], segment_lift, -np.inf)
+            strength[5] = 0.0
+        habit = (times >= HABIT_TIMES) & (last > first)
+        reason = np.where(times > 0, np.where(habit, 0, 1), 2 + strength.argmax(axis=0))
         lift = np.where(reason == REASONS.index("segment"), segment_lift, fresh_lift)
         partner = np.where(reason == REASONS.index("following"), leader, fellow)
         return reason.tolist(), lift.tolist(), partner.tolist()

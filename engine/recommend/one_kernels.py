@@ -9,6 +9,8 @@ import numpy as np
 from engine.clustering.jit import compiled
 from engine.recommend.kernels import (
     CLOSEST,
+    EVER,
+    SEGMENT,
     WIDTH,
     Groups,
     Habits,
@@ -60,7 +62,12 @@ def rank_one(
         p, 0, end, day, myself, segment, along, following, people, market, groups, habits, sizes, s, found, signals,
         closest[0],
     )  # fmt: skip
-    score_all(signals, size, weights, pairs, columns, value)
+    if end > p.basket_start[0]:
+        score_all(signals, size, weights, pairs, columns, value)
+    else:
+        # As in rank_chunks: weights of other people's habits say nothing of whom nobody knows.
+        for q in range(size):
+            value[q] = signals[q, EVER] + signals[q, SEGMENT]
     order = np.empty(k, np.int32)
     kept = best_products(value, found, np.arange(size).astype(np.int32), size, k, order)
     top = np.empty((1, kept), np.int32)

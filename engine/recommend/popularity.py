@@ -52,6 +52,7 @@ class Popularity:
         self.days, self._first = np.unique(key[first] // max(self.m, 1), return_index=True)
         days, counts = np.unique(history.day, return_counts=True)
         self._baskets = dict(zip(days.tolist(), counts.tolist(), strict=True))
+        self._kept: tuple[int, Market] | None = None
 
     @property
     def day_after(self) -> int:
@@ -63,8 +64,21 @@ class Popularity:
         ((_, market),) = self.markets(days, max(len(days), 1))
         return market
 
+    def _one_day(self, day: int) -> Market:
+        """Return what was in vogue on one day; the last that was asked for is kept."""
+        if self._kept is None or self._kept[0] != day:
+            ((_, market),) = self._walk(np.array([day]), 1)
+            self._kept = (day, market)
+        return self._kept[1]
+
     def markets(self, days: NDArray[np.int64], at_once: int) -> Iterator[tuple[int, Market]]:
         """Yield the place of the first of so many days at once, and what was in vogue on them; once at least."""
+        if len(days) == 1:
+            yield 0, self._one_day(int(days[0]))
+        else:
+            yield from self._walk(days, at_once)
+
+    def _walk(self, days: NDArray[np.int64], at_once: int) -> Iterator[tuple[int, Market]]:
         from engine.recommend.kernels import Market
 
         ends = np.append(self._first[1:], len(self._item))

@@ -26,8 +26,8 @@ _TEXTS = {
         "alike": "lo compran {count} de tus {of} clientes más cercanos",
         "along": "va bien con {product}, que sueles comprar",
         "following": "suele comprarse después de {product}",
-        "segment": "en tu segmento, {lift} veces más habitual",
-        "fresh": "estos días, {lift} veces más habitual",
+        "segment": "en tu segmento, {lift} veces lo habitual",
+        "fresh": "estos días, {lift} veces lo habitual",
         "popular": "uno de los productos más comprados",
     },
 }
@@ -66,7 +66,9 @@ def with_text(table: pl.DataFrame, names: pl.DataFrame | None = None, *, languag
     texts = _TEXTS[check_language(language)]
     other = pl.col("with_product")
     if names is not None:
-        called = names.select(pl.col("product_id").alias("with_product"), pl.col("name").alias("_called"))
+        called = names.unique("product_id", keep="first").select(
+            pl.col("product_id").alias("with_product"), pl.col("name").alias("_called")
+        )
         table = table.join(called, on="with_product", how="left", maintain_order="left")
         other = pl.coalesce("_called", "with_product")
     figures = {

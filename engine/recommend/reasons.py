@@ -96,8 +96,15 @@ def evidence(
     }
     for name, (which, signals) in may.items():
         strength[REASONS.index(name)] = np.where(which, blend.gain(ranked.signals, signals), -np.inf)
+    # Nobody knows a customer without baskets: ranked by the segment, see rank_chunks.
+    new = np.diff(history.basket_start) == 0
+    strength[REASONS.index("fresh"), new] = -np.inf
+    strength[REASONS.index("segment"), new] = np.where(may["segment"][0], lift_here, -np.inf)[new]
+    strength[REASONS.index("popular"), new] = 0.0
     habit, owned = REASONS.index("habit"), REASONS.index("owned")
-    reason = np.where(times > 0, np.where(times >= HABIT_TIMES, habit, owned), strength.argmax(axis=0))
+    reason = np.where(
+        times > 0, np.where((times >= HABIT_TIMES) & (last > first), habit, owned), strength.argmax(axis=0)
+    )
     lift = np.where(reason == REASONS.index("segment"), lift_here, lift_now)
     has_lift = (reason == REASONS.index("segment")) | (reason == REASONS.index("fresh"))
     partner = np.where(reason == REASONS.index("following"), leader, fellow)

@@ -206,9 +206,9 @@ def test_the_other_sentences() -> None:
     assert said("en", names, reason="following", with_product="p2") == "often bought after p2"
     assert said("es", names, reason="along", with_product="p2") == "va bien con p2, que sueles comprar"
     assert said(reason="segment", **lift) == "in your segment 3.1 times as often"
-    assert said("es", reason="segment", **lift) == "en tu segmento, 3,1 veces más habitual"
+    assert said("es", reason="segment", **lift) == "en tu segmento, 3,1 veces lo habitual"
     assert said(reason="fresh", **lift) == "3.1 times as often these days"
-    assert said("es", reason="fresh", **lift) == "estos días, 3,1 veces más habitual"
+    assert said("es", reason="fresh", **lift) == "estos días, 3,1 veces lo habitual"
     assert said(reason="popular") == "one of the most bought products"
     assert said("es", reason="popular") == "uno de los productos más comprados"
     with pytest.raises(CarteraError, match="fr"):
