@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from benchmarks.case import Task
 
 ONE_BY_ONE = 200
+"""Customers that are asked for one after the other."""
+
+EXPLAINED = 50_000
+"""Customers that get reasons."""
 
 
 def cartera(given: Any, task: Task) -> Any:
@@ -31,8 +35,9 @@ def cartera(given: Any, task: Task) -> Any:
     model = recommender.model
     codes = model.recommend(history, K, day=recommender.day)
     ranked = time.perf_counter()
-    # Everybody's reasons as a table, part after part, as they are written to a file.
-    explained = sum(part.height for part in recommender.parts(k=K))
+    # With reasons, as a table: some, as they would be written to a file part after part.
+    part = history.customer_ids.head(EXPLAINED)
+    recommender.recommend(part, K)
     ended = time.perf_counter()
     recommender.ready()
     single = []
@@ -43,8 +48,7 @@ def cartera(given: Any, task: Task) -> Any:
     facts = {
         "fit_seconds": round(fitted - begun, 2),
         "rank_customers_per_second": round(n / (ranked - fitted)),
-        "explained_customers_per_second": round(n / (ended - ranked)),
-        "explained_rows": explained,
+        "explained_customers_per_second": round(len(part) / (ended - ranked)),
         "one_ms": round(float(np.median(single)) * 1e3, 3),
     }
     return facts, codes

@@ -259,7 +259,11 @@ class Baskets:
 
     def _keeping(self, keep: NDArray[np.bool_]) -> Baskets:
         held = np.concatenate([[0], np.cumsum(keep)])[self.basket_start]
-        return self._of(self.customer_ids, held, np.flatnonzero(keep))
+        sizes = np.diff(self.item_start)
+        # By a mask: numbers of a hundred million rows would take eight times the memory of the rows.
+        item = self.item[np.repeat(keep, sizes)]
+        item_start = np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64)
+        return Baskets(self.customer_ids, self.products, held.astype(np.int64), self.day[keep], item_start, item)
 
     def _of(self, ids: pl.Series, basket_start: NDArray[np.int64], which: NDArray[np.int64]) -> Baskets:
         sizes = np.diff(self.item_start)[which]

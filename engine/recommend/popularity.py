@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError
+from engine.recommend.baskets import ranges
 
 if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets
@@ -43,15 +44,21 @@ class Popularity:
         self.m = history.m
         self.baskets = history.baskets
         self.bought = np.bincount(history.item, minlength=history.m).astype(np.float64)
-        of_item = np.repeat(history.day, np.diff(history.item_start))
-        key = of_item.astype(np.int64) * self.m + history.item
-        key.sort()
-        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else np.zeros(0, np.int64)
-        self._count = np.diff(np.append(first, len(key))).astype(np.float64)
-        self._item = (key[first] % max(self.m, 1)).astype(np.int64)
-        self.days, self._first = np.unique(key[first] // max(self.m, 1), return_index=True)
-        days, counts = np.unique(history.day, return_counts=True)
-        self._baskets = dict(zip(days.tolist(), counts.tolist(), strict=True))
+        order = np.argsort(history.day, kind="stable")
+        self.days, begins, counts = np.unique(history.day[order], return_index=True, return_counts=True)
+        self._baskets = dict(zip(self.days.tolist(), counts.tolist(), strict=True))
+        items, times, first = [], [], [0]
+        for begin, baskets in zip(begins.tolist(), counts.tolist(), strict=True):
+            own = order[begin : begin + baskets]
+            bought = np.bincount(
+                history.item[ranges(history.item_start[own], history.item_start[own + 1])], minlength=self.m
+            )
+            items.append(np.flatnonzero(bought).astype(np.int32))
+            times.append(bought[items[-1]].astype(np.int32))
+            first.append(first[-1] + len(items[-1]))
+        self._item = np.concatenate(items) if items else np.zeros(0, np.int32)
+        self._count = np.concatenate(times) if times else np.zeros(0, np.int32)
+        self._first = np.array(first)
         self._kept: tuple[int, Market] | None = None
 
     @property
@@ -81,7 +88,6 @@ class Popularity:
     def _walk(self, days: NDArray[np.int64], at_once: int) -> Iterator[tuple[int, Market]]:
         from engine.recommend.kernels import Market
 
-        ends = np.append(self._first[1:], len(self._item))
         fresh, recent = _Fading(self.m, FRESH_DAYS), _Fading(self.m, RECENT_DAYS)
         ever = np.log(self.bought / max(self.baskets, 1) + LEAST_SHARE).astype(np.float32)
         following = 0
@@ -91,7 +97,7 @@ class Popularity:
             popular = np.empty((len(part), min(IN_VOGUE, self.m)), np.int32)
             for line, day in enumerate(part):
                 while following < len(self.days) and self.days[following] < day:
-                    rows = slice(self._first[following], ends[following])
+                    rows = slice(self._first[following], self._first[following + 1])
                     now = int(self.days[following])
                     for state in (fresh, recent):
                         state.add(now, self._item[rows], self._count[rows], self._baskets[now])
@@ -145,7 +151,7 @@ class _Fading:
         self._day: int | None = None
         self._half_life = half_life_days
 
-    def add(self, day: int, item: NDArray[np.int64], count: NDArray[np.float64], baskets: int) -> None:
+    def add(self, day: int, item: NDArray[np.int32], count: NDArray[np.int32], baskets: int) -> None:
         """Add the purchases of a later day."""
         if self._day is not None:
             fade = 2.0 ** (-(day - self._day) / self._half_life)
