@@ -2,7 +2,7 @@
 
 >>> import engine
 >>> sorted(engine.__all__)
-['Lake', 'Segmentation', '__version__', 'classify_transactions', 'load', 'segment']
+['Lake', 'Segmentation', '__version__', 'classify_transactions', 'load', 'recommender', 'segment']
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Lake", "Segmentation", "__version__", "classify_transactions", "load", "segment"]
+__all__ = ["Lake", "Segmentation", "__version__", "classify_transactions", "load", "recommender", "segment"]
 
 if TYPE_CHECKING:
-    from engine.api import classify_transactions, load, segment
+    from engine.api import classify_transactions, load, recommender, segment
     from engine.lake.table import Lake
     from engine.segmentation import Segmentation
 
@@ -22,6 +22,7 @@ _HOMES = {
     "Segmentation": "engine.segmentation",
     "classify_transactions": "engine.api",
     "load": "engine.api",
+    "recommender": "engine.api",
     "segment": "engine.api",
 }
 

@@ -20,7 +20,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -32,12 +33,15 @@ from engine.features.store import FEATURES, TransactionSource, customer_table
 from engine.lake.frame import FrameSource
 from engine.lake.recipe import CANONICAL, Recipe
 from engine.lake.table import Lake
-from engine.schema import check_language
+from engine.schema import check_language, require_columns
 from engine.segmentation import Seconds, Segmentation, SegmentSettings, segment_customers, source_facts, timed
 from engine.segments.model import SegmentModel
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from engine.recommend.recommender import CustomerRecommender
+    from engine.segments.segment import Segment
 
 
 def segment(
@@ -174,6 +178,104 @@ def classify_transactions(
     return model.assign(model_customers(model, source, as_of=as_of, where=where), language=language)
 
 
+def recommender(
+    transactions: pl.DataFrame | pl.LazyFrame | pd.DataFrame | Lake,
+    *,
+    columns: Mapping[str, str] | None = None,
+    as_of: str | date | datetime | None = None,
+    window_days: int | None = None,
+    level: str = "product_id",
+    basket: Literal["order", "day"] = "order",
+    segments: Segmentation | pl.DataFrame | None = None,
+    products: pl.DataFrame | None = None,
+    name: str | None = None,
+    category: str | None = None,
+    repurchase: Mapping[str, bool] | None = None,
+    once_below: float = 0.02,
+    seed: int = 0,
+) -> CustomerRecommender:
+    """Return what recommends products to the customers behind some transactions.
+
+    Parameters
+    ----------
+    transactions, columns, as_of
+        As :func:`segment` takes them; rows of sales that name a product count.
+    window_days
+        Only purchases of the last so many days count; ``None``: all.
+    level
+        What counts as a product: ``product_id``, or for a lake a column of its products, such as a category.
+    basket
+        What makes a basket: an order, or all that one customer bought on one day.
+    segments
+        A segmentation, or a frame with ``customer_id`` and ``segment_id``; ``None``: no segments.
+    products
+        ``product_id`` and what is known of each product; by default what a lake has.
+    name, category, repurchase, once_below, seed
+        See :meth:`engine.recommend.recommender.CustomerRecommender.fit`.
+
+    Returns
+    -------
+    engine.recommend.recommender.CustomerRecommender
+        ``.recommend([ids], k)`` is for customers, ``.for_basket([products], segment_id=…)`` for somebody new,
+        ``.save(folder)`` for later.
+
+    Raises
+    ------
+    DataError
+        No purchase of a product, or nobody with two baskets to learn from.
+    SettingError
+        A setting is unknown or impossible.
+
+    Examples
+    --------
+    >>> import random
+    >>> draw = random.Random(0)
+    >>> sales = pl.DataFrame([(c, f"{c}-{n}", date(2024, draw.randint(1, 12), draw.randint(1, 28)), p, 2.0)
+    ...     for c in range(80) for n in range(6) for p in {"bread", draw.choice("abcd"), draw.choice("cde")}],
+    ...     schema=["customer_id", "order_id", "timestamp", "product_id", "amount"], orient="row")
+    >>> offers = recommender(sales).recommend([3], k=2)
+    >>> offers.select("rank", "product", "why").row(0)
+    (1, 'bread', 'you buy it every 6 weeks')
+    """
+    from engine.recommend.history import build_history
+    from engine.recommend.kept_history import kept_history
+    from engine.recommend.recommender import CustomerRecommender
+
+    chosen: Any = {"as_of": as_of, "window_days": window_days, "level": level, "basket": basket}
+    with TemporaryDirectory() as scratch:
+        if isinstance(transactions, Lake):
+            history = kept_history(transactions, **chosen)
+        else:
+            source = _in_memory(transactions, columns or {})
+            history = build_history(source, Path(scratch) / "history", **chosen)
+        bought, known = history.baskets(), history.products
+    if products is not None:
+        require_columns(products.columns, ["product_id"], where="products")
+        further = products.with_columns(pl.col("product_id").cast(pl.String)).unique("product_id", keep="first")
+        known = known.select("product_id", pl.exclude(further.columns)).join(
+            further, on="product_id", how="left", maintain_order="left"
+        )
+    named = segments.model.segments if isinstance(segments, Segmentation) else ()
+    return CustomerRecommender.fit(
+        bought,
+        as_of=history.as_of,
+        products=known,
+        name=name,
+        category=category,
+        repurchase=repurchase,
+        once_below=once_below,
+        assignments=segments.assignments if isinstance(segments, Segmentation) else segments,
+        segments=segment_names(named) if named else None,
+        seed=seed,
+    )
+
+
+def segment_names(segments: Sequence[Segment]) -> pl.DataFrame:
+    """Return the names of segments: ``segment_id``, ``name_en``, ``name_es``."""
+    rows = [(each.segment_id, each.name.en, each.name.es) for each in segments]
+    return pl.DataFrame(rows, schema=dict.fromkeys(("segment_id", "name_en", "name_es"), pl.String), orient="row")
+
+
 def model_customers(
     model: SegmentModel,
     source: TransactionSource,
@@ -209,7 +311,7 @@ def model_customers(
     ).frame
 
 
-def _in_memory(transactions: Any, columns: Mapping[str, str]) -> TransactionSource:
+def _in_memory(transactions: Any, columns: Mapping[str, str]) -> FrameSource:
     frame = transactions
     if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
         if not hasattr(frame, "to_dict") or not hasattr(frame, "columns"):

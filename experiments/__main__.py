@@ -15,6 +15,7 @@ VERBS = {
     "compare": "two runs side by side: how alike, who moved where, what changed in each segment",
     "score": "a model and customers to segments, in batch or for one customer",
     "lookalike": "seeds and prospects to the most similar prospects, with what they share and how far to trust it",
+    "recommend": "what to offer next: products for each customer, cross-selling by segment; or how well that foresees",
     "serve": "a model over HTTP: an API for machines, pages for people",
     "bench": "other libraries at the same job, answers checked; from a checkout",
     "doctor": "versions, cores, memory, GPU, backends, write access, a self-test",

@@ -92,7 +92,7 @@ def check_inputs(config: DictConfig, out: Path) -> None:
     """Refuse a sweep that reads what it might replace."""
     from omegaconf import OmegaConf
 
-    for key in ("lake", "bundle", "customers", "data.path"):
+    for key in ("lake", "bundle", "customers", "assignments", "baskets.path", "data.path"):
         value = OmegaConf.select(config, key, throw_on_missing=False)
         if isinstance(value, str) and Path(value).resolve().is_relative_to(out.resolve()):
             raise SettingError(f"out={shown(out)}: {value} lies inside it and might be replaced. Choose another out=.")

@@ -77,6 +77,7 @@ def serve(c: Any) -> None:
             bundle=Path(c.bundle),
             customers=None if c.customers is None else Path(c.customers),
             lake=None if c.lake is None else Path(c.lake),
+            recommender=None if c.recommender is None else Path(c.recommender),
             read=read_customers,
             spool=shared,
         )
@@ -101,6 +102,7 @@ INSIDE = {
     "bundle": ("manifest.json", ("bundle",)),
     "customers": ("manifest.json", ("customers", "features.parquet")),
     "lake": ("transactions", ("lake",)),
+    "recommender": ("manifest.json", ("recommender",)),
 }
 """By setting: what its folder holds, and how such a folder, or a file that will do, is called in that of a run."""
 
@@ -166,10 +168,18 @@ def tell(state: State, settings: ServeSettings, port: int) -> None:
         return _say(en, es, settings)
 
     names = ", ".join(now.model.spec.names)
+    offers = now.offers
+    day = "" if offers is None else shown.date(offers.as_of.date().isoformat())
+    known = say(f"customers, by purchases before {day}", f"clientes, según las compras anteriores al {day}")
     lines = [
         (say("address", "dirección"), f"{scheme}://{host}:{port}"),
         (say("segments", "segmentos"), f"{now.model.k} {say('on', 'con')} {names}"),
         (say("customers", "clientes"), say("none", "ninguno") if now.base is None else shown.whole(now.base.n)),
+        *(
+            [(say("recommendations", "recomendaciones"), f"{shown.whole(offers.customers)} {known}")]
+            if offers is not None
+            else []
+        ),
         (say("model", "modelo"), now.digest[:12]),
         (say("workers", "procesos"), str(settings.workers)),
     ]

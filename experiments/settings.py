@@ -10,6 +10,14 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from engine.errors import SettingError
 from engine.features.matrix import FeatureSet, feature_set
+from experiments.recommend_settings import (
+    BasketsConfig,
+    CrossSellConfig,
+    EvaluateConfig,
+    ModelConfig,
+    NextProductsConfig,
+    UpSellConfig,
+)
 
 
 @dataclass
@@ -216,6 +224,34 @@ class LookalikeConfig:
 
 
 @dataclass
+class RecommendConfig:
+    """``conf/recommend.yaml``."""
+
+    data: Any = MISSING
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    action: str = "batch"
+    lake: str | None = None
+    as_of: str | None = None
+    window_days: int | None = None
+    level: str = "product_id"
+    basket: str = "order"
+    assignments: str | None = None
+    bundle: str | None = None
+    customers: str | None = None
+    k: int = 10
+    seed: int = 0
+    language: str = "en"
+    recommend: ModelConfig = field(default_factory=ModelConfig)
+    cross_sell: CrossSellConfig = field(default_factory=CrossSellConfig)
+    next_products: NextProductsConfig = field(default_factory=NextProductsConfig)
+    up_sell: UpSellConfig = field(default_factory=UpSellConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    baskets: BasketsConfig = field(default_factory=BasketsConfig)
+    out: str = MISSING
+
+
+@dataclass
 class BenchConfig:
     """``conf/bench.yaml``."""
 
@@ -270,6 +306,7 @@ class ServeConfig:
     bundle: str | None = None
     customers: str | None = None
     lake: str | None = None
+    recommender: str | None = None
     runs: list[str] = field(default_factory=list)
     language: str = "en"
     serve: ServerConfig = field(default_factory=ServerConfig)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError
+
+if TYPE_CHECKING:
+    from engine.recommend.kernels import Weights
 
 ENOUGH_BOUGHT = 10_000
 """Purchases from which on the ridge penalty is weak (C = 1 as scikit-learn has it); with fewer it grows.
@@ -28,6 +31,8 @@ class Blend(NamedTuple):
         (signals, signals), upper triangle.
     centre
         Mean of each signal over the candidates of the fit: what a reason is measured from.
+    low, high
+        Range of each signal at the fit. Beyond it counts as its end: what was never seen must not explode in a square.
     rows, bought
         Candidates of which a sample was fitted on, and how many of them were in the basket.
     """
@@ -35,14 +40,22 @@ class Blend(NamedTuple):
     weights: NDArray[np.float64]
     pairs: NDArray[np.float64]
     centre: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
     rows: int
     bought: int
 
     def score(self, signals: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Return the scores of signals, shape (…, signals)."""
-        x = signals.astype(np.float64)
+        x = np.clip(signals.astype(np.float64), self.low, self.high)
         scores: NDArray[np.float64] = (x * (self.weights + x @ self.pairs.T)).sum(axis=-1)
         return scores
+
+    def kernel_weights(self) -> Weights:
+        """Return what the kernels are told."""
+        from engine.recommend.kernels import Weights
+
+        return Weights(*(a.astype(np.float32) for a in (self.weights, self.pairs, self.low, self.high)))
 
     def gain(self, signals: NDArray[np.floating[Any]], group: list[int]) -> NDArray[np.float64]:
         """Return what some signals add to the score, against the same product with these at their mean."""
@@ -103,7 +116,8 @@ def fit_blend(signals: NDArray[np.float32], bought: NDArray[np.bool_], rng: np.r
     pairs = np.zeros((len(centre), len(centre)))
     pairs[first, second] = rest / (size * spread[first] * spread[second])
     # (x − c)ᵀ P (x − c) + w (x − c) / s, less what is the same for every product.
-    return Blend(own / spread - centre @ (pairs + pairs.T), pairs, centre, len(bought), hits)
+    low, high = signals.min(axis=0).astype(np.float64), signals.max(axis=0).astype(np.float64)
+    return Blend(own / spread - centre @ (pairs + pairs.T), pairs, centre, low, high, len(bought), hits)
 
 
 def _sample(bought: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -115,6 +115,15 @@ class Habits(NamedTuple):
     once: Array
 
 
+class Weights(NamedTuple):
+    """Of signals and of pairs of them, (WIDTH,) and (WIDTH, WIDTH); the range that each signal had at the fit."""
+
+    own: Array
+    pairs: Array
+    low: Array
+    high: Array
+
+
 class Scratch(NamedTuple):
     """Work space of one thread; see :func:`scratch`."""
 
@@ -402,8 +411,7 @@ def rank_chunks(
     habits: Habits,
     sizes: Array,
     room: int,
-    weights: Array,
-    pairs: Array,
+    weights: Weights,
     top: Array,
     scores: Array,
     signals_of_top: Array,
@@ -412,7 +420,7 @@ def rank_chunks(
     """Write the best products of each customer, their scores and signals; -1 and 0 where there are no more.
 
     ``markets``: of several days, a row for each; ``lines`` (n,): which row is a customer's. ``room``: the most
-    candidates. ``weights`` (WIDTH,) and ``pairs`` (WIDTH, WIDTH): of :class:`engine.recommend.blend.Blend`. ``top`` and
+    candidates. ``top`` and
     ``scores`` (n, k), ``signals_of_top`` (n, k, WIDTH) or (0, 0, WIDTH) for none, ``neighbours`` (n, CLOSEST) or
     (0, CLOSEST).
     """
@@ -434,7 +442,7 @@ def rank_chunks(
                 sizes, s, found, signals, closest,
             )  # fmt: skip
             if ends[c] > p.basket_start[c]:
-                score_all(signals, size, weights, pairs, columns, value)
+                score_all(signals, size, weights, columns, value)
             else:
                 # Of whom nothing is known: what the segment buys most. Weights of other people's habits say nothing.
                 for q in range(size):
@@ -451,21 +459,22 @@ def rank_chunks(
 
 
 @compiled()
-def score_all(signals: Array, size: int, weights: Array, pairs: Array, columns: Array, value: Array) -> None:
+def score_all(signals: Array, size: int, weights: Weights, columns: Array, value: Array) -> None:
     """Write Σ signal × (weight + Σ pair weight × signal) of each candidate; see :class:`engine.recommend.blend.Blend`.
 
-    ``columns`` (WIDTH, room) is work space: candidates side by side fill the lanes of a processor's registers.
+    A signal counts as the nearest value that the fit has seen: beyond, a parabola goes anywhere. ``columns``
+    (WIDTH, room) is work space: candidates side by side fill the lanes of a processor's registers.
     """
     for q in range(size):
         value[q] = 0.0
         for f in range(WIDTH):
-            columns[f, q] = signals[q, f]
+            columns[f, q] = min(max(signals[q, f], weights.low[f]), weights.high[f])
     for f in range(WIDTH):
         own = columns[f]
         for q in range(size):
-            value[q] += weights[f] * own[q]
+            value[q] += weights.own[f] * own[q]
         for g in range(f, WIDTH):
-            other, weight = columns[g], pairs[f, g]
+            other, weight = columns[g], weights.pairs[f, g]
             for q in range(size):
                 value[q] += weight * (own[q] * other[q])
 

@@ -231,7 +231,7 @@ class NextBasket:
         top, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
         signals = np.empty((n if explain else 0, k, WIDTH), np.float32)
         neighbours = np.empty((n if explain else 0, CLOSEST), np.int32)
-        weights, pairs = blend.weights.astype(np.float32), blend.pairs.astype(np.float32)
+        weights = blend.kernel_weights()
         with numba_threads(threads):
             for part, markets, lines in _by_days(known, days):
                 # Of one day, the usual case, nothing is copied.
@@ -245,7 +245,7 @@ class NextBasket:
                 rank_chunks(
                     purchases(own), own.basket_start[1:], days[part], myself[part], numbers[part], known.along,
                     known.following, known.people, markets, lines, known.groups, known.repurchase.habits,
-                    np.array(SIZES), ROOM, weights, pairs, *out,
+                    np.array(SIZES), ROOM, weights, *out,
                 )  # fmt: skip
                 if not whole:
                     top[part], scores[part] = out[:2]

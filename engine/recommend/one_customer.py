@@ -62,8 +62,7 @@ class OneByOne:
         markets = known.popularity.market(np.array([self._day]))
         market = Market(markets.fresh[0], markets.recent[0], markets.ever, markets.popular[0])
         tables = (known.along, known.following, known.people, market, known.groups, known.repurchase.habits)
-        weights = blend.weights.astype(np.float32), blend.pairs.astype(np.float32)
-        self._tables = *(_fixed(one) for one in tables), np.array(SIZES), *weights
+        self._tables = *(_fixed(one) for one in tables), np.array(SIZES), blend.kernel_weights()
         self._nobody = len(known.groups.lift) - 1
         signals = np.zeros((ROOM, WIDTH), np.float32)
         self._space = np.empty(ROOM, np.int32), signals, np.empty((WIDTH, ROOM), np.float32), np.empty(ROOM, np.float32)
@@ -209,8 +208,10 @@ class OneByOne:
         strength = np.where(np.stack([able for _, able in groups]), gains, -np.inf)
         if new:
             strength[:] = -np.inf
-            strength[3] = np.where(groups[3][1], segment_lift, -np.inf)
-            strength[5] = 0.0
+            # Ranked by the segment alone.
+            place, popular = REASONS.index("segment") - 2, REASONS.index("popular") - 2
+            strength[place] = np.where(groups[place][1], segment_lift, -np.inf)
+            strength[popular] = 0.0
         habit = (times >= HABIT_TIMES) & (last > first)
         reason = np.where(times > 0, np.where(habit, 0, 1), 2 + strength.argmax(axis=0))
         lift = np.where(reason == REASONS.index("segment"), segment_lift, fresh_lift)

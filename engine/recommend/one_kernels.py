@@ -19,6 +19,7 @@ from engine.recommend.kernels import (
     People,
     Purchases,
     Scratch,
+    Weights,
     candidates,
     score_all,
 )
@@ -41,8 +42,7 @@ def rank_one(
     groups: Groups,
     habits: Habits,
     sizes: Array,
-    weights: Array,
-    pairs: Array,
+    weights: Weights,
     k: int,
     found: Array,
     signals: Array,
@@ -52,9 +52,9 @@ def rank_one(
 ) -> Any:
     """Return the best products of the only customer of ``p``, what their scores rest on, and the facts of reasons.
 
-    ``top`` (1, kept) int32, ``scores`` (kept,), ``signals_of_top`` (kept, WIDTH), ``closest`` (1, CLOSEST), ``facts``
-    (6, 1, kept) int32 in the order of :func:`engine.recommend.reason_kernels.fact_chunks`. ``found`` (room,),
-    ``signals`` (room, WIDTH), ``columns`` (WIDTH, room), ``value`` (room,) and ``s`` are work space; ``s`` is cleared at the end.
+    ``top`` (kept,) int32, ``scores`` (kept,), ``signals_of_top`` (kept, WIDTH), ``closest`` (CLOSEST,), ``facts``
+    (6, kept) int32 in the order of :func:`engine.recommend.reason_kernels.fact_chunks`. ``found`` (room,), ``signals``
+    (room, WIDTH), ``columns`` (WIDTH, room), ``value`` (room,) and ``s`` are work space; ``s`` is cleared at the end.
     """
     closest = np.empty((1, CLOSEST), np.int32)
     end = p.basket_start[1]
@@ -63,7 +63,7 @@ def rank_one(
         closest[0],
     )  # fmt: skip
     if end > p.basket_start[0]:
-        score_all(signals, size, weights, pairs, columns, value)
+        score_all(signals, size, weights, columns, value)
     else:
         # As in rank_chunks: weights of other people's habits say nothing of whom nobody knows.
         for q in range(size):

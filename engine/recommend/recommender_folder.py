@@ -30,6 +30,7 @@ REMEDY = "Write it anew with `cartera recommend`."
 
 HISTORY = ("basket_start", "day", "item_start", "item")
 LISTS = ("along", "following")
+BLEND = ("weights", "pairs", "centre", "low", "high")
 
 
 def save(recommender: CustomerRecommender, target: Path) -> None:
@@ -43,7 +44,7 @@ def save(recommender: CustomerRecommender, target: Path) -> None:
     day = max(known.popularity.day_after, recommender.day)
     market = known.popularity.market(np.array([day]))
     arrays |= {f"market_{name}": array for name, array in market._asdict().items()}
-    arrays |= {"weights": blend.weights, "pairs": blend.pairs, "centre": blend.centre}
+    arrays |= {name: getattr(blend, name) for name in BLEND}
     arrays |= {"buyers": known.buyers, "segment_of": recommender.segment_of}
     with new_folder(target, format=FORMAT) as folder:
         for name, array in arrays.items():
@@ -95,7 +96,7 @@ def load(folder: Path) -> CustomerRecommender:
             repurchase=Repurchase(arrays["rate"], arrays["gap_days"], arrays["once"]),
             groups=group(Groups, "groups"),
         )
-        blend = Blend(arrays["weights"], arrays["pairs"], arrays["centre"], body["rows"], body["bought"])
+        blend = Blend(**{name: arrays[name] for name in BLEND}, rows=body["rows"], bought=body["bought"])
         return CustomerRecommender(
             NextBasket.fitted(known, blend),
             own,

@@ -4,6 +4,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import pytest
 
 from engine.errors import DataError
@@ -15,6 +16,9 @@ from tests.reference.next_basket_twin import baskets_of
 
 K = 10
 KINDS = ("once", "again", "mixed")
+
+
+WIDE = np.array([-9.0, -9.0]), np.array([9.0, 9.0])
 
 
 def made_up(seed: int, rows: int = 400, width: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +60,9 @@ def test_the_weights_are_where_the_penalised_likelihood_is_largest(seed: int) ->
 
 
 def test_scores_and_gains_worked_by_hand() -> None:
-    found = Blend(np.array([1.0, 10.0]), np.array([[100.0, 1000.0], [0.0, 10_000.0]]), np.array([0.0, 1.0]), 9, 3)
+    found = Blend(
+        np.array([1.0, 10.0]), np.array([[100.0, 1000.0], [0.0, 10_000.0]]), np.array([0.0, 1.0]), *WIDE, 9, 3
+    )
     # 2·1 + 3·10 + 2·2·100 + 2·3·1000 + 3·3·10000
     assert found.score(np.array([[2, 3]], np.float32)).tolist() == [96_432]
     assert found.gain(np.array([[2, 3]], np.float32), [0]).tolist() == [2 + 400 + 6_000]
@@ -208,3 +214,21 @@ def test_who_is_new_gets_what_is_popular(kind: str, seed: int) -> None:
     theirs = recall(np.tile(baselines(shop(kind, seed).history)["popular"][:1], (history.n, 1)), targets)
     difference = ours - theirs
     assert difference.mean() + 1.96 * difference.std(ddof=1) / np.sqrt(len(difference)) >= 0
+
+
+def test_beyond_the_range_of_the_fit_a_signal_counts_as_its_end() -> None:
+    pairs = np.array([[0.0, 0.0], [0.0, -50.0]])
+    found = Blend(np.array([1.0, 1.0]), pairs, np.zeros(2), np.array([-1.0, -0.1]), np.array([1.0, 0.1]), 9, 3)
+    assert found.score(np.array([[0.5, 7.0], [5.0, -3.0]])).tolist() == pytest.approx(
+        [0.5 + 0.1 - 0.5, 1.0 - 0.1 - 0.5]
+    )
+
+
+def test_purchases_at_one_interval_are_foreseen_the_day_after() -> None:
+    # Every seven days the same: how long ago hardly varies in the fit, and is far out of its range on the next day.
+    shop = [(c, b, 7 * b, p) for c in range(60) for b in range(5) for p in ("bread", "tea", f"other {(c + b) % 9}")]
+    rows = pl.DataFrame(shop, schema=["customer_id", "order_id", "timestamp", "product_id"], orient="row")
+    history = Baskets.from_frame(rows.with_columns(pl.col("timestamp").cast(pl.Date)))
+    model = NextBasket().fit(history)
+    top = model.recommend(history, 2, day=29)
+    assert {history.products[code] for code in np.unique(top).tolist()} == {"bread", "tea"}

@@ -123,11 +123,12 @@ def test_the_order_is_that_of_the_blend(seed: int) -> None:
         assert there.tolist() == sorted(there.tolist(), reverse=True)
         assert not whole.scores[line][~there].any()
         assert not whole.signals[line][~there].any()
-        expected = [plain_score(own, blend.weights, blend.pairs) for own in signals.tolist()]
+        seen = np.clip(signals, blend.low, blend.high)
+        expected = [plain_score(own, blend.weights, blend.pairs) for own in seen.tolist()]
         if case.history.basket_start[line] == case.history.basket_start[line + 1]:
             # Nothing is known of the customer: by what the segment buys most.
             expected = [own[SIGNALS.index("ever")] + own[SIGNALS.index("segment")] for own in signals.tolist()]
-        size = [plain_score(np.abs(own).tolist(), np.abs(blend.weights), np.abs(blend.pairs)) for own in signals]
+        size = [plain_score(np.abs(own).tolist(), np.abs(blend.weights), np.abs(blend.pairs)) for own in seen]
         for score, value, terms in zip(scores.tolist(), expected, size, strict=True):
             assert score == pytest.approx(value, abs=2e-6 * terms + 1e-6)
         # The best first, of equal ones the lower product.

@@ -41,7 +41,14 @@ def told(
     history = twin.baskets_of(shop, 9)
     known = Knowledge.of(history, None, np.arange(10), once_below=0.0)
     width = kernels.WIDTH
-    blend = Blend(np.ones(width), np.zeros((width, width)), np.zeros(width), 100, 10)
+    blend = Blend(
+        np.ones(width),
+        np.zeros((width, width)),
+        np.zeros(width),
+        *(np.full(width, end) for end in (-99.0, 99.0)),
+        100,
+        10,
+    )
     values = np.zeros((len(codes), len(codes[0]), width), np.float32)
     for (place, name), value in signals.items():
         values[0, place, kernels.SIGNALS.index(name)] = value
