@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from experiments.transactions import Transactions
 
 RECOMMENDATIONS, RECOMMENDER = "recommendations.parquet", "recommender"
-LOGGED = ("config.yaml", "recommend.json", "cross_sell.csv", "next_products.csv", "up_sell.csv")
+LOGGED = ("config.yaml", "recommend.json", "recommend.html", "cross_sell.csv", "next_products.csv", "up_sell.csv")
 """What goes to the tracking store: files that name no person."""
 
 
@@ -89,6 +89,7 @@ class Batch:
 def recommend_all(c: RecommendConfig, out: Path, config_yaml: str) -> float | None:
     """Recommend, write everything, and print the figures that matter; return the NDCG on the last baskets."""
     from engine.compute import open_compute
+    from engine.report.recommend_html import render_recommendations
     from engine.segmentation import timed
     from engine.tracking import open_tracker
     from experiments.output import output
@@ -110,6 +111,8 @@ def recommend_all(c: RecommendConfig, out: Path, config_yaml: str) -> float | No
             batch = find_all(c, read, compute, folder, out, progress, seconds)
             (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
             facts = write_facts(c, batch, folder / "recommend.json")
+            page = render_recommendations(facts, batch.tables.tables, batch.written.examples, c.language)
+            (folder / "recommend.html").write_text(page, encoding="utf-8")
             untracked = record(tracker, facts, folder) if tracker.where else None
     for note in batch.notes:
         progress.warn(note.text(c.language))

@@ -74,7 +74,7 @@ def fit_dask_ml(rows: ArrayRows | BlockRows | DaskRows, k: int, *, seed: int, ma
     [0.5, 9.0]
     """
     from dask_ml.cluster import KMeans
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     model = KMeans(
         k,

@@ -346,7 +346,7 @@ def _faiss(rows: ArrayRows, k: int, *, solver: str, seed: int) -> _Proposal:
 
 def _sklearn(rows: ArrayRows, k: int, *, solver: str, seed: int) -> _Proposal:
     from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=rows.threads):
         model = KMeans(k, n_init=10, max_iter=MAX_ITER, random_state=seed).fit(rows.matrix)

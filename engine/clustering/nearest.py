@@ -93,7 +93,9 @@ def two_nearest(matrix: NDArray[Any], centroids: NDArray[Any], *, threads: int |
     return near
 
 
-def nearest(matrix: NDArray[Any], centroids: NDArray[Any], *, threads: int | None = None) -> NDArray[np.unsignedinteger]:
+def nearest(
+    matrix: NDArray[Any], centroids: NDArray[Any], *, threads: int | None = None
+) -> NDArray[np.unsignedinteger]:
     """Return the nearest centroid of each row alone, shape (n,): ``two_nearest(matrix, centroids).first``.
 
     It takes a fraction of the time where rows are many: of each row one byte is written instead of 24. The labels are

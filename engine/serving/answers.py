@@ -141,6 +141,108 @@ class LookalikesAnswer(_Answer):
     lookalikes: list[Lookalike]
 
 
+class OfferFigures(_Answer):
+    """What the reason of a recommendation rests on; a figure that does not apply is null."""
+
+    times_bought: int = Field(description="Of the customer's baskets, how many had the product.")
+    days_since_bought: int | None
+    interval_days: float | None = Field(description="Mean days between two purchases by this customer.")
+    nearest: int = Field(description="How many of the nearest customers bought it.")
+    nearest_of: int = Field(description="How many nearest customers were looked at.")
+    with_product: str | None = Field(description="Id of the product that it goes with or follows.")
+    lift: float | None = Field(
+        description="How many times as often the segment buys it as all customers, or all customers these days as "
+        "before."
+    )
+
+
+class Offer(_Answer):
+    """A product that is recommended."""
+
+    rank: int = Field(description="1 for the best.")
+    product_id: str
+    product: str = Field(description="What it is called; its id where it has no name.")
+    score: float = Field(description="Log-odds up to a constant: to be compared within one answer only.")
+    reason: str = Field(
+        examples=["habit"],
+        description="`habit`, `owned`, `alike`, `along`, `following`, `segment`, `fresh` or `popular`.",
+    )
+    why: str = Field(
+        examples=["you buy it every 3 weeks"], description="The reason in words, to be shown to the customer."
+    )
+    figures: OfferFigures
+
+
+class CustomerOffers(_Answer):
+    """What one customer may be offered next, the best first."""
+
+    customer_id: int | str
+    as_of: str = Field(description="Purchases before it are known.")
+    recommendations: list[Offer]
+
+
+class BasketOffers(_Answer):
+    """What goes with a basket; nothing that is in it."""
+
+    segment_id: str | None = Field(description="The segment that was given, or that the values belong to.")
+    name: str | None = Field(description="Its name.")
+    as_of: str = Field(description="Purchases before it are known.")
+    unknown: list[str] = Field(description="Products of the basket that are not known here.")
+    recommendations: list[Offer]
+
+
+class Product(_Answer):
+    """A product."""
+
+    product_id: str
+    product: str = Field(description="What it is called; its id where it has no name.")
+
+
+class CrossSellRule(_Answer):
+    """Customers who bought the one went on to buy the other."""
+
+    bought: list[Product] = Field(description="One product, or two.")
+    offer: Product
+    customers: int = Field(description="Customers of the segment who bought the first and did not have the other.")
+    customers_went_on: int = Field(description="Of them, those who bought it later.")
+    share_went_on: float = Field(ge=0, le=1)
+    lift: float = Field(
+        description="When a buyer of the first tries something new, how many times as often it is this product as for "
+        "others of the segment at that time and stage."
+    )
+    lift_low: float = Field(description="95 % interval of the lift.")
+    lift_high: float
+    customers_to_offer: int = Field(description="Customers of the segment who have the first and not the other.")
+
+
+class CrossSellAnswer(_Answer):
+    """The cross-selling rules of a segment, the best first."""
+
+    segment_id: str
+    name: str
+    rules_in_all: int
+    rules: list[CrossSellRule]
+
+
+class NextProduct(Product):
+    """A product that customers of a segment try next."""
+
+    rank: int
+    customers: int = Field(description="Customers of the segment who came back.")
+    customers_new: int = Field(description="Of them, those whose next basket had it for the first time.")
+    probability: float = Field(ge=0, le=1)
+    probability_low: float = Field(description="95 % interval of the probability.")
+    probability_high: float
+
+
+class NextProductsAnswer(_Answer):
+    """The products that customers of a segment will most probably try next."""
+
+    segment_id: str
+    name: str
+    products: list[NextProduct]
+
+
 class Health(_Answer):
     """The process lives."""
 
@@ -154,4 +256,7 @@ class Ready(_Answer):
     digest: str = Field(description="Of the bundle that is served.")
     loaded_at: str
     customers: int | None = Field(description="At hand beside the model; null where none are served.")
+    recommender_as_of: str | None = Field(
+        description="Purchases before it are known to the recommendations; null where there are none."
+    )
     problem: str | None = Field(description="Why newer files are not served; null when they are.")

@@ -26,6 +26,7 @@ from engine.serving.openapi import document
 from engine.serving.pages import PageSettings, page_routes, problem_page
 from engine.serving.problems import Problem
 from engine.serving.reading import reading_routes
+from engine.serving.recommending import RecommendForBasket, recommending_routes
 from engine.serving.settings import ServeSettings
 from engine.serving.state import State
 
@@ -85,20 +86,26 @@ def make_app(
         metrics_public=settings.metrics_public,
         stopping=lambda: ending.asked,
     )
-    described = list(reading.routes)
+    # The longer paths of customers first: an id may hold a slash.
+    described = [*recommending_routes(state, access, spoken=settings.language).routes, *reading.routes]
+    basket = RecommendForBasket(state, access, language=settings.language)
 
     @lru_cache(maxsize=2)
-    def described_for(digest: str) -> dict[str, Any]:
-        return document(described, state.now.model, max_rows=settings.max_rows)  # type: ignore[arg-type]
+    def described_for(digest: str, basket: tuple[str, ...]) -> dict[str, Any]:
+        return document(described, state.now.model, max_rows=settings.max_rows, basket=basket)  # type: ignore[arg-type]
+
+    def described_now() -> dict[str, Any]:
+        now = state.now
+        return described_for(now.digest, () if now.offers is None else now.offers.example)
 
     async def openapi(request: Request) -> Response:
         access.require(request.scope, "classify")
-        content = msgspec.json.encode(described_for(state.now.digest))
+        content = msgspec.json.encode(described_now())
         return Response(content, media_type="application/json")
 
     async def docs(request: Request) -> Response:
         access.require(request.scope, "classify")
-        return HTMLResponse(docs_page(described_for(state.now.digest), str(request.base_url).rstrip("/")))
+        return HTMLResponse(docs_page(described_now(), str(request.base_url).rstrip("/")))
 
     app = FastAPI(
         openapi_url=None,
@@ -112,6 +119,7 @@ def make_app(
         Route("/v1/classify", one, methods=["POST"], name="classify"),
         Route(BATCH, Endpoint(many.customers), methods=["POST"], name="classify batch"),
         Route(TRANSACTIONS, Endpoint(many.transactions), methods=["POST"], name="classify transactions"),
+        Route("/v1/recommend", basket, methods=["POST"], name="recommend"),
         *described,
         Route("/openapi.json", openapi, methods=["GET"], name="openapi"),
         Route("/docs", docs, methods=["GET"], name="docs"),

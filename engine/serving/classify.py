@@ -104,8 +104,8 @@ def window_text(model: SegmentModel, language: str) -> str:
     return WHOLE_HISTORY.text(language) if days is None else WINDOW.text(language).format(days=days)
 
 
-def as_object(body: bytes) -> dict[str, Any]:
-    """Read a JSON object.
+def as_object(body: bytes, *, example: str = '{"frequency": 12}') -> dict[str, Any]:
+    """Read a JSON object; ``example`` is shown where it is none.
 
     Raises
     ------
@@ -120,10 +120,10 @@ def as_object(body: bytes) -> dict[str, Any]:
         raise Problem(
             400,
             "No JSON",
-            f'Expected a JSON object such as {{"frequency": 12}}; this is no JSON ({_why(error)}).',
+            f"Expected a JSON object such as {example}; this is no JSON ({_why(error)}).",
         ) from None
     if not isinstance(content, dict):
-        raise Problem(400, "No object", f"Expected a JSON object of values by variable; got a JSON {_kind(content)}.")
+        raise Problem(400, "No object", f"Expected a JSON object such as {example}; got a JSON {_kind(content)}.")
     check_names(body, len(content), rows=False)
     return content
 

@@ -40,7 +40,8 @@ dt { font-weight: 600 } dd { margin: 0 0 .4rem 1rem }
 {% endfor %}</dl>
 {% endif %}
 {% if operation.curl %}<pre>{{ operation.curl }}</pre>{% endif %}
-<p>Answers: {% for code, text in operation.answers %}{{ code }} {{ text|coded }}{{ " " if not loop.last }}{% endfor %}</p>
+<p>Answers: {% for code, text in operation.answers -%}
+{{ code }} {{ text|coded }}{{ " " if not loop.last }}{% endfor %}</p>
 </section>
 {% endfor %}
 </main>

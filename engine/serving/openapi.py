@@ -1,7 +1,7 @@
 """The OpenAPI document: what the routes say of themselves, and the variables of the model that is served.
 
-The three routes that classify are plain ASGI endpoints, so they are described here; what they take depends on the
-model and changes with it.
+The routes that classify, and the one that recommends for a basket, are plain ASGI endpoints, so they are described
+here; what they take depends on the model and changes with it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from engine.serving import answers
 from engine.serving.batch import BATCH_OPTIONS, PERIOD_HEADERS, TRANSACTION_OPTIONS
 from engine.serving.classify import OPTIONS
 from engine.serving.reading import problems
+from engine.serving.recommending import BASKET_OPTIONS, MOST_IN_BASKET, MOST_OFFERS
 from engine.serving.rows import MEDIA_TYPES
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 ABOUT = """Segments of customers, by one fitted model.
 
 Every request but `/health` and `/ready` carries a token: `Authorization: Bearer TOKEN`. Its role says what it may:
-`classify` (segments and classification), `customers` (persons too), `admin` (the metrics too). A refusal is
+`classify` (segments, classification, baskets), `customers` (persons too), `admin` (the metrics too). A refusal is
 `application/problem+json` with what was expected, what came, and the next step.
 """
 
@@ -47,13 +48,21 @@ BATCH_ABOUT = (
 )
 
 
+BASKET_ABOUT = (
+    "For somebody who is not known: by the basket so far and by the segment, given by `segment_id` or found from the "
+    "values in `customer`. All members may be left out: an empty basket of nobody known gets what is popular. Nothing "
+    "that is in the basket comes back; products that are not known are named in `unknown`."
+)
+
 PERIOD_ABOUT = {
     "window_days": "Days that the values refer to; null is the whole history. In Arrow also metadata of the schema.",
     "as_of": "Date that this period ends before.",
 }
 
 
-def document(routes: Sequence[APIRoute], model: SegmentModel, *, max_rows: int) -> dict[str, Any]:
+def document(
+    routes: Sequence[APIRoute], model: SegmentModel, *, max_rows: int, basket: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the document.
 
     Parameters
@@ -64,6 +73,8 @@ def document(routes: Sequence[APIRoute], model: SegmentModel, *, max_rows: int) 
         Its variables are the bodies' members.
     max_rows
         Of one batch.
+    basket
+        Products to show a basket by.
     """
     described = _classifying()
     content = get_openapi(title="Cartera", version=__version__, description=ABOUT, routes=[*described.routes, *routes])
@@ -82,6 +93,9 @@ def document(routes: Sequence[APIRoute], model: SegmentModel, *, max_rows: int) 
         TRANSACTION_OPTIONS,
         _forms("Transaction", [TRANSACTION_EXAMPLE], max_rows),
     )
+    schemas["Basket"] = basket_schema()
+    one = {"basket": list(basket), "segment_id": model.segments[0].segment_id, "k": 5}
+    _takes(paths["/v1/recommend"]["post"], BASKET_OPTIONS, {"application/json": _body("Basket", one)})
     # The framework's own description of a refused option; ours is the problem document.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -103,6 +117,28 @@ def customer_schema(model: SegmentModel) -> dict[str, Any]:
         "required": model.spec.names,
         "additionalProperties": False,
         "description": "A value for each variable of the model, in business units.",
+    }
+
+
+def basket_schema() -> dict[str, Any]:
+    """Return the schema of the body of ``/v1/recommend``."""
+    return {
+        "type": "object",
+        "properties": {
+            "basket": {
+                "type": "array",
+                "items": {"type": ["string", "integer"]},
+                "maxItems": MOST_IN_BASKET,
+                "description": "Product ids; at least one of them must be known where there are any.",
+            },
+            "segment_id": {"type": ["string", "null"], "description": "Of the customer, where it is known."},
+            "customer": {
+                "anyOf": [{"$ref": "#/components/schemas/Customer"}, {"type": "null"}],
+                "description": "The customer's values instead, to be classified first.",
+            },
+            "k": {"type": "integer", "minimum": 1, "maximum": MOST_OFFERS, "default": 10},
+        },
+        "additionalProperties": False,
     }
 
 
@@ -136,7 +172,15 @@ def _classifying() -> APIRouter:
     router = APIRouter()
     refusals = problems(400, 401, 413, 422, 429)
 
-    def describe(path: str, summary: str, description: str, answer: Any, codes: dict[int | str, Any]) -> None:
+    def describe(
+        path: str,
+        summary: str,
+        description: str,
+        answer: Any,
+        codes: dict[int | str, Any],
+        *,
+        tag: str = "classification",
+    ) -> None:
         def stub() -> None:
             raise NotImplementedError
 
@@ -148,10 +192,18 @@ def _classifying() -> APIRouter:
             description=description,
             response_model=answer,
             responses=codes,
-            tags=["classification"],
+            tags=[tag],
         )
 
     many = {**refusals, **problems(406, 415, 503)}
+    describe(
+        "/v1/recommend",
+        "What goes with a basket",
+        BASKET_ABOUT,
+        answers.BasketOffers,
+        {**refusals, **problems(404, 415)},
+        tag="recommendations",
+    )
     describe(
         "/v1/classify",
         "One customer's segment",

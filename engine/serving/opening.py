@@ -1,4 +1,4 @@
-"""What a server opens: a bundle, and the customers that belong to it, from a folder or from a file."""
+"""What a server opens: a bundle, the customers and the recommendations that belong to it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from engine.customer_base import CustomerBase
     from engine.segments.model import SegmentModel
+    from engine.serving.offers import Offers
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Opening:
         of which a base is built for each bundle that is served.
     lake
         Folder of a lake.
+    recommender
+        The folder `recommender` of a run of `cartera recommend`, which must know this bundle's segments or none.
     read
         Reads a file of customers.
     spool
@@ -41,6 +44,7 @@ class Opening:
     bundle: Path
     customers: Path | None = None
     lake: Path | None = None
+    recommender: Path | None = None
     read: Callable[[Path, SegmentModel], pl.DataFrame] | None = None
     spool: Path | None = None
 
@@ -48,7 +52,36 @@ class Opening:
         """Open it; ``model_alone`` as in :class:`engine.serving.state.State`."""
         there = () if self.customers is None else (self.customers,)
         base = None if self.customers is None else self.base
-        return State(self.bundle, base=base, watched=there, lake=self.lake, model_alone=model_alone)
+        return State(
+            self.bundle,
+            base=base,
+            watched=there,
+            lake=self.lake,
+            offers=None if self.recommender is None else self.offers,
+            recommender=self.recommender,
+            model_alone=model_alone,
+        )
+
+    def offers(self, model: SegmentModel) -> Offers:
+        """Return the recommendations.
+
+        Raises
+        ------
+        OtherModelError
+            They were fitted on segments that the model does not have.
+        """
+        from engine.serving.offers import Offers
+
+        assert self.recommender is not None
+        offers = Offers.open(self.recommender)
+        foreign = sorted(set(offers.segment_ids) - {one.segment_id for one in model.segments})
+        if foreign:
+            raise OtherModelError(
+                f"recommender={self.recommender}: it knows segments that bundle={self.bundle} does not have "
+                f"({', '.join(foreign[:3])}{', …' if len(foreign) > 3 else ''}). Write it anew: `cartera recommend "
+                f"lake=LAKE bundle={self.bundle}`."
+            )
+        return offers
 
     def base(self, model: SegmentModel, digest: str) -> CustomerBase:
         """Return the customers that belong to a model.

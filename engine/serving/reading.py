@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
@@ -25,6 +26,9 @@ from engine.serving.metrics import CONTENT_TYPE, Metrics
 from engine.serving.problems import Problem
 from engine.serving.query import check_options
 from engine.serving.state import Snapshot, State
+
+if TYPE_CHECKING:
+    from engine.lake.table import Lake
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,17 @@ def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: PROBLEMS[code] for code in codes}
 
 
+def needed(access: Access, name: str) -> Any:
+    """Return the dependency that a role, and only options that a route knows, are given."""
+
+    async def check(request: Request) -> None:
+        access.require(request.scope, name)
+        known = [option.alias for option in request.scope["route"].dependant.query_params]
+        check_options(request.scope["query_string"], known)
+
+    return Depends(check)
+
+
 def reading_routes(
     state: State,
     access: Access,
@@ -84,18 +99,11 @@ def reading_routes(
         Whether the server is about to end.
     """
     router = APIRouter(redirect_slashes=False)
-
-    def role(name: str) -> Any:
-        async def check(request: Request) -> None:
-            access.require(request.scope, name)
-            known = [option.alias for option in request.scope["route"].dependant.query_params]
-            check_options(request.scope["query_string"], known)
-
-        return Depends(check)
+    role = partial(needed, access)
 
     @router.get("/health", response_model=answers.Health, tags=["server"], summary="Does the process live?")
     async def health() -> Response:
-        return _json({"status": "ok"})
+        return json_answer({"status": "ok"})
 
     @router.get(
         "/ready",
@@ -111,9 +119,10 @@ def reading_routes(
             "digest": now.digest,
             "loaded_at": now.loaded_at.isoformat(timespec="seconds"),
             "customers": None if now.base is None else now.base.n,
+            "recommender_as_of": None if now.offers is None else now.offers.as_of.isoformat(),
             "problem": state.problem,
         }
-        return _json(content, 503 if over else 200)
+        return json_answer(content, 503 if over else 200)
 
     @router.get(
         "/metrics",
@@ -140,7 +149,7 @@ def reading_routes(
     )
     async def segments(language: Language = None) -> Response:
         now, asked = state.now, language or spoken
-        return _json(
+        return json_answer(
             {
                 "digest": now.digest,
                 "variables": now.model.spec.names,
@@ -163,7 +172,7 @@ def reading_routes(
     )
     async def segment(segment_id: str, language: Language = None) -> Response:
         model = state.now.model
-        return _json(segment_answer(model.segments[cluster_of(model, segment_id)], language or spoken))
+        return json_answer(segment_answer(model.segments[cluster_of(model, segment_id)], language or spoken))
 
     # An id may hold a slash, and the longer path must be looked for first.
     @router.get(
@@ -184,7 +193,9 @@ def reading_routes(
         cluster = None if segment is None else cluster_of(now.model, segment, status=422)
         found = base.similar(row, k, segment=cluster)
         columns = ["customer_id", "segment_id", "distance", "similarity"]
-        return _json({"customer_id": base.customer(row)["customer_id"], "lookalikes": found.select(columns).to_dicts()})
+        return json_answer(
+            {"customer_id": base.customer(row)["customer_id"], "lookalikes": found.select(columns).to_dicts()}
+        )
 
     @router.get(
         "/v1/customers/{customer_id:path}",
@@ -196,7 +207,7 @@ def reading_routes(
     )
     def customer(customer_id: str, language: Language = None) -> Response:
         now = state.now
-        return _json(customer_answer(now, row_of(now, customer_id), language or spoken))
+        return json_answer(customer_answer(now, row_of(now, customer_id), language or spoken))
 
     return router
 
@@ -223,7 +234,7 @@ def customer_answer(now: Snapshot, row: int, language: str) -> dict[str, Any]:
         "distance_percentile": float(percentile[0]),
         "novel": bool(known["novel"]),
         "values": {name: value for name, value in known.items() if name not in ASSIGNED},
-        "orders": None if now.lake is None else _orders(now, known["customer_id"]),
+        "orders": None if now.lake is None else _orders(now.lake, known["customer_id"]),
     }
 
 
@@ -253,9 +264,9 @@ def cluster_of(model: SegmentModel, segment_id: str, *, status: int = 404) -> in
     )
 
 
-def _orders(now: Snapshot, customer_id: int | str) -> list[dict[str, Any]]:
+def _orders(lake: Lake, customer_id: int | str) -> list[dict[str, Any]]:
     try:
-        orders = orders_of(now.lake, customer_id).head(LAST_ORDERS)
+        orders = orders_of(lake, customer_id).head(LAST_ORDERS)
     except DataError as error:
         # Its own words name a path of this machine.
         log.warning("%s", error)
@@ -272,5 +283,6 @@ def _orders(now: Snapshot, customer_id: int | str) -> list[dict[str, Any]]:
     ]
 
 
-def _json(content: Any, status: int = 200) -> Response:
+def json_answer(content: Any, status: int = 200) -> Response:
+    """Return an answer in JSON."""
     return Response(msgspec.json.encode(content), status, media_type="application/json")

@@ -3,8 +3,8 @@
 A new bundle is read beside the old one, checked, tried out, and taken in by one assignment. A request keeps the
 snapshot that it began with, so none ever sees half of two models. What cannot be taken in is told and changes nothing.
 
-A base of customers belongs to one bundle. Where one is served, model and base change together: a bundle whose base is
-not there yet waits for it, and the other way round. That is no failure.
+A base of customers belongs to one bundle, and so do recommendations that know its segments. Where they are served, all
+change together: a bundle whose base is not there yet waits for it, and the other way round. That is no failure.
 
 The same model written once more is the same model: only what lies beside it is read anew.
 """
@@ -32,6 +32,7 @@ from engine.lake.table import Lake
 if TYPE_CHECKING:
     from engine.customer_base import CustomerBase
     from engine.segments.model import SegmentModel
+    from engine.serving.offers import Offers
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +43,23 @@ FOLDERS = re.compile(r"(?<![\w./~])(?:~|\.{1,2})?/(?:[^\s'\"/:]+/)*")
 """The part of a path before its last name."""
 
 Entry = tuple[str, int, int, int]
-Signature = tuple[tuple[Entry, ...], ...]
-"""What was seen of the bundle, of each further thing that is watched, and last of the lake."""
+Signature = dict[str, tuple[Entry, ...]]
+"""What was seen of each part: the bundle, the customers, the recommender, and the lake."""
 
 BaseOf = Callable[["SegmentModel", str], "CustomerBase"]
 """From a model and the digest of its bundle to the customers that belong to it."""
 
+OffersOf = Callable[["SegmentModel"], "Offers"]
+"""From a model to the recommendations that know its segments."""
+
+WITHOUT = (("offers",), ("base",), ("base", "offers"))
+"""What a worker does without, the least first, where it can serve the model no other way."""
+
+CALLED = {"base": "customers", "offers": "recommendations"}
+
 
 class OtherModelError(BundleError):
-    """The customers at hand belong to another model than the bundle: one of the two has yet to come."""
+    """What is at hand belongs to another model than the bundle: one of the two has yet to come."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,8 @@ class Snapshot:
         Of the bundle's manifest: which model this is.
     loaded_at
         When this model was taken in, UTC.
+    offers
+        Recommendations at hand.
     """
 
     model: SegmentModel
@@ -79,6 +90,7 @@ class Snapshot:
     bundle: Path
     digest: str
     loaded_at: datetime
+    offers: Offers | None = None
 
 
 class State:
@@ -94,9 +106,11 @@ class State:
         Further files and folders whose change means something new, such as that of the customers.
     lake
         Folder of a lake, for the customers' history.
+    offers, recommender
+        Gives the recommendations for a model's segments, and the folder that they come from; ``None`` serves none.
     model_alone
-        Serve the model without customers, and say so in ``problem``, where the first customers cannot be opened. A
-        worker that takes another's place does that: the others' customers have gone bad, not the model.
+        Serve the model without customers or recommendations, and say so in ``problem``, where the first ones cannot be
+        opened. A worker that takes another's place does that: the others' files have gone bad, not the model.
 
     Attributes
     ----------
@@ -117,17 +131,24 @@ class State:
         base: BaseOf | None = None,
         watched: tuple[Path, ...] = (),
         lake: Path | None = None,
+        offers: OffersOf | None = None,
+        recommender: Path | None = None,
         model_alone: bool = False,
     ) -> None:
         self._bundle = Path(bundle)
         self._base = base
+        self._offers = offers
         self._lake = lake
         self.told: Callable[[Snapshot | None], None] = lambda snapshot: None
-        self._watched = (self._bundle, *watched)
+        self._watched = {
+            "bundle": (self._bundle,),
+            "base": watched,
+            "offers": () if recommender is None else (recommender,),
+        }
         self._seen = self._signature()
         self._problem: str | None = None
         self._now: Snapshot | None = None
-        self._served_from: Signature = ()
+        self._served_from: Signature = {}
         self._take_in(self._first(model_alone), self._seen)
 
     @property
@@ -172,7 +193,7 @@ class State:
 
     def look_again(self) -> None:
         """Let the next look take in the files even if they seem unchanged."""
-        self._seen = self._served_from = ()
+        self._seen = self._served_from = {}
 
     def poll(self) -> bool | None:
         """Take in what has changed since the last look; return ``None`` when nothing has."""
@@ -205,7 +226,8 @@ class State:
 
     def _public(self, reason: str) -> str:
         """Return a reason without the folders that its paths are in; the log has them."""
-        known = [path for path in (*self._watched, self._lake) if path is not None]
+        watched = [path for paths in self._watched.values() for path in paths]
+        known = [path for path in (*watched, self._lake) if path is not None]
         for text in sorted({str(form) for path in known for form in (path, path.absolute())}, key=len, reverse=True):
             # What is named by itself has no folder in it, and may be a word of the reason.
             if Path(text).name != text:
@@ -217,18 +239,35 @@ class State:
         try:
             return self._load(self._seen)
         except (Exception, pl.exceptions.PanicException) as error:
-            if not model_alone or self._base is None:
+            if not model_alone:
                 raise
-            base, self._base = self._base, None
-            try:
-                # A fault of the model or the lake comes up again here, and ends it.
-                alone = self._load(self._seen)
-            finally:
-                self._base = base
+            found = self._without()
+            if found is None:
+                # It was the model or the lake.
+                raise
+            snapshot, left_out = found
             reason = str(error) if isinstance(error, CarteraError | OSError) else type(error).__name__
-            log.warning("%s The model is served without customers.", reason)
-            self._problem = f"{self._public(reason)} The model is served without customers."
-            return alone
+            lacking = " and ".join(CALLED[part] for part in left_out)
+            log.warning("%s The model is served without %s.", reason, lacking)
+            self._problem = f"{self._public(reason)} The model is served without {lacking}."
+            return snapshot
+
+    def _without(self) -> tuple[Snapshot, list[str]] | None:
+        """Return a snapshot without what cannot be opened, and what that is; ``None`` where that does not help."""
+        kept = {"base": self._base, "offers": self._offers}
+        for parts in WITHOUT:
+            left_out = [part for part in parts if kept[part] is not None]
+            if len(left_out) < len(parts):
+                continue
+            self._base = None if "base" in parts else self._base
+            self._offers = None if "offers" in parts else self._offers
+            try:
+                return self._load(self._seen), left_out
+            except (Exception, pl.exceptions.PanicException) as error:
+                log.debug("the model cannot be served without %s either: %s", left_out, error)
+            finally:
+                self._base, self._offers = kept["base"], kept["offers"]  # type: ignore[assignment]
+        return None
 
     def _load(self, seen: Signature) -> Snapshot:
         digest = _digest(self._bundle)
@@ -245,6 +284,7 @@ class State:
             model=model,
             base=self._base_for(model, digest, seen),
             lake=None if self._lake is None else Lake.open(self._lake),
+            offers=self._offers_for(model, digest, seen),
             bundle=self._bundle,
             digest=digest,
             loaded_at=loaded_at,
@@ -254,20 +294,30 @@ class State:
         """Return the customers of a model; those that are served where neither they nor the model have changed."""
         if self._base is None:
             return None
-        now, customers = self._now, slice(1, -1)
-        same_model = now is not None and now.digest == digest
-        # After `look_again` nothing is known of them, and they are read.
-        if same_model and self._served_from and self._served_from[customers] == seen[customers]:
-            assert now is not None
-            if now.base is not None:
-                return now.base
-        return self._base(model, digest)
+        kept = self._now.base if self._now is not None and self._same("base", digest, seen) else None
+        return kept or self._base(model, digest)
+
+    def _offers_for(self, model: SegmentModel, digest: str, seen: Signature) -> Offers | None:
+        """Return the recommendations for a model, likewise."""
+        if self._offers is None:
+            return None
+        kept = self._now.offers if self._now is not None and self._same("offers", digest, seen) else None
+        return kept or self._offers(model)
+
+    def _same(self, part: str, digest: str, seen: Signature) -> bool:
+        """Return whether neither a part nor the model have changed since they were taken in."""
+        # After `look_again` nothing is known of the parts, and they are read.
+        before = self._served_from.get(part)
+        return self.now.digest == digest and before is not None and before == seen[part]
 
     def _signature(self) -> Signature:
-        watched = [(_about(path), *(_about(file) for file in _files(path))) for path in self._watched]
+        seen = {
+            part: tuple(about for path in paths for about in (_about(path), *map(_about, _files(path))))
+            for part, paths in self._watched.items()
+        }
         # A commit adds a file here; there may be thousands of them.
         lake = () if self._lake is None else (_about(self._lake / "transactions" / "_delta_log"),)
-        return (*watched, lake)
+        return {**seen, "lake": lake}
 
 
 def try_out(model: SegmentModel, bundle: Path) -> None:

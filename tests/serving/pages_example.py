@@ -26,6 +26,7 @@ from engine.serving.app import make_app
 from engine.serving.settings import ServeSettings
 from engine.serving.state import State
 from engine.serving.tokens import TokenRecord, digest
+from tests.serving.recommend_example import offers_of, recommender_of, write_recommender
 
 FEATURES = ("recency_days", "frequency", "monetary")
 STRANGE_IDS = ("a/b", "50% á", "a b/../c", "ñandú", "<script>alert(1)</script>", "C 1", "#7?x=1", "'\"&")
@@ -148,6 +149,7 @@ def make_world(
     names: list[Word] | None = None,
     people: bool = True,
     sales: bool = False,
+    recommended: bool = False,
     runs: tuple[Path, ...] = (),
     read_run: Any = None,
     language: str = "en",
@@ -164,9 +166,12 @@ def make_world(
         lake = folder / "lake"
         recipe = Recipe.from_mapping({"name": "till", "path": [str(folder / "sales.csv")]})
         ingest(recipe, lake, rejects=folder / "rejects.parquet")
-    state = State(
-        bundle, base=(lambda model, digest: CustomerBase.build(customers, model)) if people else None, lake=lake
-    )
+    base = (lambda model, digest: CustomerBase.build(customers, model)) if people else None
+    offers: dict[str, Any] = {}
+    if recommended:
+        recommender = write_recommender(folder / "recommender", recommender_of(ids, model))
+        offers = {"offers": offers_of(bundle, recommender), "recommender": recommender}
+    state = State(bundle, base=base, lake=lake, **offers)
     tokens = [TokenRecord(role, role, digest(f"token-{role}"), "2024-01-01") for role in ROLES]
     settings = ServeSettings(language=language, runs=runs, read_run=read_run)
     app = make_app(state, Access(tokens), settings)

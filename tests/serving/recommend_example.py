@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from engine.neighbours.folder import read_manifest, write_manifest
-from engine.recommend.cross_sell import cross_sell
+from engine.recommend.cross_evidence import COLUMNS
 from engine.recommend.next_products import next_products
 from engine.recommend.recommender import CustomerRecommender
 from engine.recommend.recommender_folder import FORMAT, REMEDY, VERSION
@@ -24,14 +24,23 @@ PRODUCTS = 60
 AS_OF = datetime(1971, 1, 5, tzinfo=UTC)
 
 
-def recommender_of(ids: list[Any], model: SegmentModel | None, *, seed: int = 0) -> CustomerRecommender:
-    """Return a recommender for made habits of some customers, with the segments of a model where one is given."""
+def recommender_of(
+    ids: list[Any], model: SegmentModel | None, *, seed: int = 0, popular: str = "p0000"
+) -> CustomerRecommender:
+    """Return a recommender for made habits of some customers, with the segments of a model where one is given.
+
+    ``popular``: id of a product that most have.
+    """
     made = habits(customers=len(ids), products=PRODUCTS, seed=seed, baskets=12)
     # Folders have customers bucket by bucket.
     order = np.random.default_rng(seed).permutation(len(ids))
-    history = replace(made, customer_ids=pl.Series("customer_id", ids)).take(order)
+    products = made.products.replace("p0000", popular)
+    history = replace(made, customer_ids=pl.Series("customer_id", ids), products=products).take(order)
     about = pl.DataFrame(
-        {"product_id": [f"p{i:04d}" for i in range(PRODUCTS)], "name": [f"Café <{i}>" for i in range(PRODUCTS)]}
+        {
+            "product_id": [popular, *(f"p{i:04d}" for i in range(1, PRODUCTS))],
+            "name": [f"Café <{i}>" for i in range(PRODUCTS)],
+        }
     )
     assignments = segments = None
     if model is not None:
@@ -47,18 +56,35 @@ def recommender_of(ids: list[Any], model: SegmentModel | None, *, seed: int = 0)
     return CustomerRecommender.fit(history, as_of=AS_OF, products=about, assignments=assignments, segments=segments)
 
 
+RULES = [
+    # segment, X, X2, Y, customers of X without Y, of them with Y later, lift
+    (2, "p0001", None, "p0007", 10, 4, 2.5),
+    (2, "p0003", None, "p0002", 8, 2, 1.75),
+    (2, "p0001", "p0003", "p0009", 4, 3, 3.25),
+    (0, "p0004", None, "p0001", 12, 3, 1.5),
+]
+"""Cross-selling as a run would have found it, in its order; segment 1 has none."""
+
+
 def tables_of(recommender: CustomerRecommender) -> dict[str, pl.DataFrame]:
     """Return what `cartera recommend` leaves beside a recommender, with ids in place of the segments' numbers."""
-    ids = dict(enumerate(recommender.segments["segment_id"]))
-    of = recommender.segment_of
+    ids = recommender.segments["segment_id"].to_list()
+    rules = []
+    for segment, x, x2, y, customers, went_on, lift in RULES:
+        told = {"product_x": x, "product_x2": x2, "product_y": y, "customers_open": customers, "customers_xy": went_on}
+        told |= {"confidence": went_on / customers, "lift": lift, "lift_low": lift / 2, "lift_high": lift * 2}
+        told |= {"segment": segment, "customers_to_offer": customers - went_on}
+        rules.append({name: told.get(name) for name in COLUMNS})
+    schema = {name: kind for name, (kind, _) in COLUMNS.items()}
     found = {
-        "cross_sell": cross_sell(recommender.history, of, least_customers=3, false_share=0.9).rules,
-        "next_products": next_products(recommender.history, of, 180, least_customers=1),
+        "cross_sell": pl.DataFrame(rules, schema=schema),
+        "next_products": next_products(recommender.history, recommender.segment_of, 180, least_customers=1),
     }
     return {
-        name: table.with_columns(pl.col("segment").replace_strict(ids, return_dtype=pl.String).alias("segment_id"))
-        .drop("segment")
-        .select("segment_id", pl.exclude("segment_id"))
+        name: table.select(
+            pl.col("segment").replace_strict(dict(enumerate(ids)), return_dtype=pl.String).alias("segment_id"),
+            pl.exclude("segment"),
+        )
         for name, table in found.items()
     }
 

@@ -25,6 +25,7 @@ from engine.serving.settings import ServeSettings
 from engine.serving.state import State
 from tests.serving.api_example import RECORDS, as_arrow, client_of, of_arrow
 from tests.serving.pages_example import customers_of, model_of
+from tests.serving.recommend_example import offers_of, recommender_of, write_recommender
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8")
 NAMES = ["frequency", "units", "monetary"]
@@ -43,7 +44,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
     distances = FittedDistances.fit(near.first, near.first_distance, 3)
     model = SegmentModel(spec, centroids, model_of(customers, 3).segments, distances, {"as_of": "2018-01-02"})
     bundle = save_bundle(model, folder / "bundle", engine_version="test")
-    state = State(bundle, base=lambda model, digest: CustomerBase.build(customers, model))
+    made = recommender_of(customers["customer_id"].to_list(), model, popular="1082185")
+    recommender = write_recommender(folder / "recommender", made)
+    state = State(
+        bundle,
+        base=lambda model, digest: CustomerBase.build(customers, model),
+        offers=offers_of(bundle, recommender),
+        recommender=recommender,
+    )
     with client_of(make_app(state, Access(RECORDS), ServeSettings()), None) as client:
         yield client
 
@@ -66,12 +74,12 @@ def test_every_command_is_answered(client: Any) -> None:
         assert answer.status_code == 200, (url, answer.text)
         assert body is None or "Content-Type" in headers
         asked.add((urlsplit(path).path, headers.get("Content-Type")))
-    posted = {"/v1/classify", "/v1/classify/batch", "/v1/classify/transactions"}
+    posted = {"/v1/classify", "/v1/classify/batch", "/v1/classify/transactions", "/v1/recommend"}
     assert {path for path, kind in asked if kind} == posted
     assert {("/v1/classify/batch", "application/json"), ("/v1/classify/batch", "text/csv")} <= asked
-    assert {"/v1/segments", "/v1/customers/17", "/v1/customers/17/lookalikes", "/metrics", "/ready"} <= {
-        p for p, _ in asked
-    }
+    got = {path for path, kind in asked if not kind}
+    assert {"/v1/segments", "/v1/customers/17", "/v1/customers/17/lookalikes", "/metrics", "/ready"} <= got
+    assert "/v1/customers/17/recommendations" in got
 
 
 def test_the_example_in_python_is_answered(

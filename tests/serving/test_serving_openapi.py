@@ -7,8 +7,11 @@ import pytest
 from starlette.routing import Route
 
 from engine.bundle import save_bundle
+from engine.serving.access import Access
+from engine.serving.app import make_app
+from engine.serving.settings import ServeSettings
 from tests.delivery.tracking_example import make_bundle
-from tests.serving.api_example import app_of, bearer, client_of
+from tests.serving.api_example import RECORDS, bearer, client_of
 from tests.serving.pages_example import FEATURES, World, make_world
 
 EXAMPLES = 5
@@ -17,7 +20,7 @@ EXAMPLES = 5
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("world"), sales=True)
+    return make_world(tmp_path_factory.mktemp("world"), sales=True, recommended=True)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def test_every_route_for_machines_is_described(world: World, document: dict[str,
     }
     described = {(path, method) for path, methods in document["paths"].items() for method in methods}
     assert described == served
-    assert len(served) == 10
+    assert len(served) == 14
 
 
 def test_the_guide_names_every_route(document: dict[str, Any]) -> None:
@@ -71,7 +74,7 @@ def test_every_example_is_taken(document: dict[str, Any], client: Any) -> None:
                 answer = client.post(path, headers={"content-type": kind}, **sent)
                 assert answer.status_code == 200, (path, kind, answer.text)
                 tried += 1
-    assert tried == 5
+    assert tried == 6
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
@@ -119,7 +122,7 @@ def test_schemathesis_finds_no_fault(world: World, tmp_path: Path) -> None:
 
     # Its own files stay out of the checkout.
     configuration.set_hypothesis_home_dir(tmp_path)
-    app = app_of(world.folder / "bundle", hosts=("testserver",))
+    app = make_app(world.state, Access(RECORDS), ServeSettings(hosts=("testserver",)))
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers=bearer("admin"))
     asked = 0
     for result in schema.get_all_operations():

@@ -19,6 +19,7 @@ from engine.serving.pages.charts import months_chart, plane_chart
 from engine.serving.pages.classify import agreement_text, how_sure, reasons
 from engine.serving.pages.frame import Visit, customer_address, not_found
 from engine.serving.pages.model import ModelView
+from engine.serving.pages.offers import customer_offers
 from engine.serving.pages.segments import map_help, people_table, typical_customers
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def customer(visit: Visit) -> Response:
         why=None if second < 0 else reasons(view, cluster, second, values, point),
         map_help=map_help(view, atlas),
         history=history,
+        offers=customer_offers(visit, view, cluster, values["customer_id"]),
         similar=_similar(visit, view, base, row),
     )
 

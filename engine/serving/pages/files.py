@@ -19,6 +19,7 @@ FILES = {
     "pages.css": (
         ("engine.report", "templates/report.css"),
         ("engine.report", "templates/flow.css"),
+        ("engine.report", "templates/stack.css"),
         ("engine.serving.pages", "static/pages.css"),
     ),
     "pages.js": (("engine.serving.pages", "static/pages.js"),),

@@ -11,6 +11,7 @@ from engine.serving.pages.charts import plane_chart
 from engine.serving.pages.frame import Visit, customer_address, not_found
 from engine.serving.pages.map import Atlas
 from engine.serving.pages.model import ModelView
+from engine.serving.pages.offers import segment_offers
 
 TYPICAL_CUSTOMERS = 10
 
@@ -84,6 +85,7 @@ def segment(visit: Visit) -> Response:
         figures=figures,
         apart=view.apart(one),
         profile=view.profile(cluster),
+        offers=segment_offers(visit, view, cluster),
         typical=typical_customers(visit, view, cluster, TYPICAL_CUSTOMERS) if visit.sees_people else None,
         definitions=view.definitions(),
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.report.look import lower_first, upper_first
+from engine.report.recommend_words import SEGMENT_OFFER_TEXTS
 from engine.report.words import Words
 from engine.schema import Word
+from engine.serving.pages.offer_words import OFFER_TEXTS
 
 TEXTS: Mapping[str, Word] = {
     # Every page
@@ -324,6 +326,7 @@ TEXTS: Mapping[str, Word] = {
     "customers_after": Word("Customers after", "Clientes después"),
     "kept_share": Word("Stayed", "Siguen"),
     "no_counterpart": Word("no counterpart", "sin equivalente"),
+    **OFFER_TEXTS,
 }
 """Sentences and labels by key; braces are filled in when the text is used."""
 
@@ -360,7 +363,8 @@ class PageWords(Words):
 
     def __call__(self, key: str, **values: object) -> str:
         """Return the text of a key with its gaps filled."""
-        return self.of(TEXTS[key]).format(**values) if key in TEXTS else super().__call__(key, **values)
+        word = TEXTS.get(key) or SEGMENT_OFFER_TEXTS.get(key)
+        return super().__call__(key, **values) if word is None else self.of(word).format(**values)
 
     def has(self, key: str) -> bool:
         """Tell whether there is a text of the pages under a key."""

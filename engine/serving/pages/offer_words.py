@@ -1,0 +1,34 @@
+"""The texts of the pages about what to offer a customer, in English and Spanish."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.schema import Word
+
+OFFER_TEXTS: Mapping[str, Word] = {
+    # One customer
+    "offers_title": Word("What to offer next", "Qué ofrecer ahora"),
+    "offers_finding": Word("First of all: {product}", "Lo primero: {product}"),
+    "offers_help": Word(
+        "The products that this customer will most probably take next, by purchases before {day}. The reasons are"
+        " worded to be shown to the customer.",
+        "Los productos que este cliente se llevará con más probabilidad, según las compras anteriores al {day}. Los"
+        " motivos están redactados para mostrárselos al cliente.",
+    ),
+    "offers_new": Word(
+        "This customer bought nothing before {day}, so these are the products that fit anybody new in the segment.",
+        "Este cliente no compró nada antes del {day}: estos son los productos adecuados para cualquier cliente nuevo"
+        " del segmento.",
+    ),
+    "offers_caption": Word("The {n} best, the first one first", "Los {n} mejores, por orden"),
+    "offers_caption_one": Word("The only one", "El único"),
+    "offers_none": Word(
+        "There is nothing to offer that this customer does not have already.",
+        "No hay nada que ofrecer que este cliente no tenga ya.",
+    ),
+    "offer_why": Word("Why", "Motivo"),
+    "times_bought": Word("Baskets with it", "Cestas que lo llevan"),
+    "days_since": Word("Days since", "Días desde la compra"),
+}
+"""Sentences and labels by key; braces are filled in when the text is used."""

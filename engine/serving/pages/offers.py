@@ -1,0 +1,58 @@
+"""What to offer: to one customer, with reasons; and in a segment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from engine.report.offers import LISTED
+from engine.report.offers import segment_offers as in_words
+from engine.serving.pages.model import ModelView
+
+if TYPE_CHECKING:
+    from engine.serving.pages.frame import Visit
+
+
+def customer_offers(visit: Visit, view: ModelView, cluster: int, customer_id: int | str) -> dict[str, Any] | None:
+    """Return a customer's recommendations in words; ``None`` where none are served.
+
+    Who has bought nothing yet gets what fits anybody new in the segment, and the page says so.
+    """
+    offers, say, to = visit.snapshot.offers, visit.say, visit.to
+    if offers is None:
+        return None
+    row = offers.row(customer_id)
+    if row is None:
+        found, _ = offers.of_basket([], view.model.segments[cluster].segment_id, LISTED, visit.language)
+    else:
+        found = offers.of_customer(row, LISTED, visit.language)
+    day = to.date(offers.as_of.date().isoformat())
+    return {
+        "finding": say("offers_finding", product=found[0]["product"]) if found else say("offers_none"),
+        "help": say("offers_new" if row is None else "offers_help", day=day),
+        "caption": say("offers_caption_one") if len(found) == 1 else say("offers_caption", n=to.whole(len(found))),
+        "rows": [_offer(one, visit) for one in found],
+    }
+
+
+def segment_offers(visit: Visit, view: ModelView, cluster: int) -> dict[str, Any] | None:
+    """Return what to offer in a segment; ``None`` where the recommendations know no segments."""
+    offers = visit.snapshot.offers
+    if offers is None or not offers.segment_ids:
+        return None
+    segment_id = view.model.segments[cluster].segment_id
+    tables = (offers.table(name, segment_id) for name in ("next_products", "cross_sell", "up_sell"))
+    tried, rules, dearer = tables
+    above = view.cluster_of(dearer[0]["next_segment_id"]) if dearer else None
+    return in_words(tried, rules, dearer, visit.say, visit.to, above="" if above is None else view.marks[above].name)
+
+
+def _offer(offer: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
+    figures, to = offer["figures"], visit.to
+    bought = figures["times_bought"]
+    return {
+        "product": (offer["product"], "" if offer["product"] == offer["product_id"] else offer["product_id"]),
+        "why": offer["why"],
+        "times": to.whole(bought) if bought else "",
+        "days": to.whole(figures["days_since_bought"]) if bought else "",
+    }
