@@ -57,10 +57,14 @@ class Blend(NamedTuple):
 
         return Weights(*(a.astype(np.float32) for a in (self.weights, self.pairs, self.low, self.high)))
 
-    def gain(self, signals: NDArray[np.floating[Any]], group: list[int]) -> NDArray[np.float64]:
-        """Return what some signals add to the score, against the same product with these at their mean."""
-        without = signals.astype(np.float64)
-        without[..., group] = self.centre[group]
+    def gains(self, signals: NDArray[np.floating[Any]], groups: list[list[int]]) -> NDArray[np.float64]:
+        """Return what each group of signals adds to the score, against the same product with these at their mean.
+
+        Shape (groups, …) of signals (…, signals).
+        """
+        without = np.repeat(signals.astype(np.float64)[None], len(groups), axis=0)
+        for line, group in enumerate(groups):
+            without[line][..., group] = self.centre[group]
         return self.score(signals) - self.score(without)
 
 

@@ -213,7 +213,8 @@ class NextBasket:
         ``myself``: each customer's row among the reference customers, -1 where none, if it is known already.
         """
         from engine.clustering.jit import numba_threads
-        from engine.recommend.kernels import CLOSEST, WIDTH, rank_chunks
+        from engine.recommend.kernels import CLOSEST, WIDTH
+        from engine.recommend.rank_kernels import rank_chunks
 
         known, blend, n = self.knowledge, self.blend, history.n
         if k < 1:
@@ -263,7 +264,8 @@ class NextBasket:
         rng: np.random.Generator,
     ) -> Blend:
         """Fit the weights on targets, by what came before them."""
-        from engine.recommend.kernels import WIDTH, sample_chunks
+        from engine.recommend.kernels import WIDTH
+        from engine.recommend.rank_kernels import sample_chunks
 
         count = len(targets.customers)
         chosen = np.arange(count)

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.errors import DataError
 from engine.recommend import alike
 from engine.recommend.reason_words import sentence
-from engine.recommend.reasons import HABIT_TIMES, LEAST_ALIKE, LEAST_LIFT, REASONS
+from engine.recommend.reasons import REASONS, reasons_of
 
 if TYPE_CHECKING:
     from engine.recommend.kernels import Purchases
@@ -144,8 +143,10 @@ class OneByOne:
             top, scores, signals, closest, facts = rank_one(
                 purchases, self._day, myself, segment, *self._tables, k + len(without), *self._space, self._scratch
             )
-        new = bool(purchases.basket_start[0] == purchases.basket_start[1])
-        reasons, lifts, partners = self._reasons(signals, facts, new)
+        new = np.array(purchases.basket_start[0] == purchases.basket_start[1])
+        has_segments = self.recommender.segments.height > 0
+        told = reasons_of(self.recommender.model.blend, signals, facts, new, segments=has_segments)
+        reasons, partners, lifts = (array.tolist() for array in told)
         times, first, last, among, _, _ = facts.tolist()
         of = int((closest >= 0).sum())
         offers: list[Offer] = []
@@ -161,10 +162,10 @@ class OneByOne:
                 (last[q] - first[q]) / (times[q] - 1) if times[q] > 1 else None,
                 among[q],
                 of,
-                self._product_ids[partner] if reason in ("along", "following") else None,
+                self._product_ids[partner] if partner >= 0 else None,
                 lifts[q] if reason in ("segment", "fresh") else None,
             )
-            told = dict(zip(FIGURES, figures, strict=True))
+            shown = dict(zip(FIGURES, figures, strict=True))
             called = self._names[partner] if partner >= 0 else ""
             offers.append(
                 {
@@ -173,50 +174,11 @@ class OneByOne:
                     "product": self._names[code],
                     "score": float(scores[q]),
                     "reason": reason,
-                    "why": sentence(reason, told, product=called, language=language),
-                    **told,
+                    "why": sentence(reason, shown, product=called, language=language),
+                    **shown,
                 }
             )
         return offers
-
-    def _reasons(
-        self, signals: NDArray[np.float32], facts: NDArray[np.int32], new: bool
-    ) -> tuple[list[int], list[float], list[int]]:
-        """Return the number of each product's reason, the lift that it tells and the product that it speaks of.
-
-        The rules are those of :func:`engine.recommend.reasons.explained`.
-        """
-        from engine.recommend import kernels as k_
-
-        blend = self.recommender.model.blend
-        times, first, last, among, fellow, leader = facts
-        segment_lift = np.exp(signals[:, k_.SEGMENT])
-        fresh_lift = np.exp(signals[:, k_.FRESH] - signals[:, k_.RECENT])
-        has_segments = self.recommender.segments.height > 0
-        groups = (
-            ([k_.ALIKE], among >= LEAST_ALIKE),
-            ([k_.ALONG], fellow >= 0),
-            ([k_.FOLLOWING], leader >= 0),
-            ([k_.SEGMENT], (segment_lift >= LEAST_LIFT) & has_segments),
-            ([k_.FRESH, k_.RECENT], fresh_lift >= LEAST_LIFT),
-            ([k_.FRESH, k_.RECENT, k_.EVER], np.ones(len(signals), bool)),
-        )
-        without = np.repeat(signals.astype(np.float64)[None], len(groups), axis=0)
-        for line, (group, _) in enumerate(groups):
-            without[line][:, group] = blend.centre[group]
-        gains = blend.score(signals) - blend.score(without)
-        strength = np.where(np.stack([able for _, able in groups]), gains, -np.inf)
-        if new:
-            strength[:] = -np.inf
-            # Ranked by the segment alone.
-            place, popular = REASONS.index("segment") - 2, REASONS.index("popular") - 2
-            strength[place] = np.where(groups[place][1], segment_lift, -np.inf)
-            strength[popular] = 0.0
-        habit = (times >= HABIT_TIMES) & (last > first)
-        reason = np.where(times > 0, np.where(habit, 0, 1), 2 + strength.argmax(axis=0))
-        lift = np.where(reason == REASONS.index("segment"), segment_lift, fresh_lift)
-        partner = np.where(reason == REASONS.index("following"), leader, fellow)
-        return reason.tolist(), lift.tolist(), partner.tolist()
 
 
 def _fixed(arrays: Any) -> Any:

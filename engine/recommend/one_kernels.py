@@ -21,9 +21,8 @@ from engine.recommend.kernels import (
     Scratch,
     Weights,
     candidates,
-    score_all,
 )
-from engine.recommend.kernels import _best_products as best_products
+from engine.recommend.rank_kernels import best_products, score_all
 from engine.recommend.reason_kernels import facts_of
 
 Array = np.ndarray[Any, Any]

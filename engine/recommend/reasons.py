@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets
+    from engine.recommend.blend import Blend
     from engine.recommend.next_basket import NextBasket, Ranked
 
 REASONS = ("habit", "owned", "alike", "along", "following", "segment", "fresh", "popular")
@@ -50,7 +51,7 @@ class Evidence(NamedTuple):
     reason: NDArray[np.int64]
     times: NDArray[np.int32]
     since_days: NDArray[np.int32]
-    interval_days: NDArray[np.float32]
+    interval_days: NDArray[np.float64]
     nearest: NDArray[np.int32]
     partner: NDArray[np.int32]
     lift: NDArray[np.float32]
@@ -72,53 +73,81 @@ def evidence(
     to its score.
     """
     from engine.clustering.jit import numba_threads
-    from engine.recommend import kernels as k_
     from engine.recommend.next_basket import purchases
     from engine.recommend.reason_kernels import fact_chunks
 
-    known, blend = model.knowledge, model.blend
-    times, first, last, among, fellow, leader = (np.empty(ranked.codes.shape, np.int32) for _ in range(6))
+    known = model.knowledge
+    facts = np.empty((6, *ranked.codes.shape), np.int32)
     with numba_threads(threads):
         fact_chunks(
             purchases(history), history.basket_start[1:], ranked.codes, ranked.neighbours, known.along, known.following,
-            known.people, times, first, last, among, fellow, leader,
+            known.people, *facts,
         )  # fmt: skip
-    lift_here = np.exp(ranked.signals[:, :, k_.SEGMENT])
-    lift_now = np.exp(ranked.signals[:, :, k_.FRESH] - ranked.signals[:, :, k_.RECENT])
-    strength = np.full((len(REASONS), *times.shape), -np.inf)
-    may = {
-        "alike": (among >= LEAST_ALIKE, [k_.ALIKE]),
-        "along": (fellow >= 0, [k_.ALONG]),
-        "following": (leader >= 0, [k_.FOLLOWING]),
-        "segment": ((lift_here >= LEAST_LIFT) & segments, [k_.SEGMENT]),
-        "fresh": (lift_now >= LEAST_LIFT, [k_.FRESH, k_.RECENT]),
-        "popular": (np.True_, [k_.FRESH, k_.RECENT, k_.EVER]),
-    }
-    for name, (which, signals) in may.items():
-        strength[REASONS.index(name)] = np.where(which, blend.gain(ranked.signals, signals), -np.inf)
-    # Nobody knows a customer without baskets: ranked by the segment, see rank_chunks.
     new = np.diff(history.basket_start) == 0
-    strength[REASONS.index("fresh"), new] = -np.inf
-    strength[REASONS.index("segment"), new] = np.where(may["segment"][0], lift_here, -np.inf)[new]
-    strength[REASONS.index("popular"), new] = 0.0
-    habit, owned = REASONS.index("habit"), REASONS.index("owned")
-    reason = np.where(
-        times > 0, np.where((times >= HABIT_TIMES) & (last > first), habit, owned), strength.argmax(axis=0)
-    )
-    lift = np.where(reason == REASONS.index("segment"), lift_here, lift_now)
-    has_lift = (reason == REASONS.index("segment")) | (reason == REASONS.index("fresh"))
-    partner = np.where(reason == REASONS.index("following"), leader, fellow)
-    has_partner = (reason == REASONS.index("following")) | (reason == REASONS.index("along"))
+    reason, partner, lift = reasons_of(model.blend, ranked.signals, facts, new[:, None], segments=segments)
+    times, first, last, among = facts[:4]
     return Evidence(
         reason=reason,
         times=times,
         since_days=np.where(times > 0, np.maximum(days[:, None] - last, 0), -1).astype(np.int32),
-        interval_days=np.where(times > 1, (last - first) / np.maximum(times - 1, 1), np.nan).astype(np.float32),
+        interval_days=np.where(times > 1, (last - first) / np.maximum(times - 1, 1), np.nan),
         nearest=among,
-        partner=np.where(has_partner, partner, -1).astype(np.int32),
-        lift=np.where(has_lift, lift, np.nan).astype(np.float32),
+        partner=partner,
+        lift=lift,
         nearest_of=(ranked.neighbours >= 0).sum(axis=1),
     )
+
+
+def reasons_of(
+    blend: Blend,
+    signals: NDArray[np.float32],
+    facts: NDArray[np.int32],
+    new: NDArray[np.bool_],
+    *,
+    segments: bool,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """Return the reason of each product, the product that it speaks of (or -1), and the lift that it tells (or NaN).
+
+    Parameters
+    ----------
+    blend
+        Says what a signal adds to a score.
+    signals
+        Of ranked products, shape (…, signals).
+    facts
+        Of :func:`engine.recommend.reason_kernels.fact_chunks`, shape (6, …).
+    new
+        Whether the customer has no basket: then it is what the segment buys, or all. Broadcast against the products.
+    segments
+        Whether there are any.
+    """
+    from engine.recommend import kernels as k_
+
+    times, first, last, among, fellow, leader = facts
+    lift_here = np.exp(signals[..., k_.SEGMENT])
+    lift_now = np.exp(signals[..., k_.FRESH] - signals[..., k_.RECENT])
+    here = (lift_here >= LEAST_LIFT) & segments
+    may = {
+        "alike": (among >= LEAST_ALIKE, [k_.ALIKE]),
+        "along": (fellow >= 0, [k_.ALONG]),
+        "following": (leader >= 0, [k_.FOLLOWING]),
+        "segment": (here, [k_.SEGMENT]),
+        "fresh": (lift_now >= LEAST_LIFT, [k_.FRESH, k_.RECENT]),
+        "popular": (np.ones(times.shape, bool), [k_.FRESH, k_.RECENT, k_.EVER]),
+    }
+    gains = blend.gains(signals, [group for _, group in may.values()])
+    strength = np.where(np.stack([able for able, _ in may.values()]) & ~new, gains, -np.inf)
+    names = [*may]
+    strength[names.index("popular")] = np.where(new, 0.0, strength[names.index("popular")])
+    strength[names.index("segment")] = np.where(new & here, lift_here, strength[names.index("segment")])
+    best = np.array([REASONS.index(name) for name in names])[strength.argmax(axis=0)]
+    habit, owned, segment, fresh, along, following = map(
+        REASONS.index, ("habit", "owned", "segment", "fresh", "along", "following")
+    )
+    reason = np.where(times > 0, np.where((times >= HABIT_TIMES) & (last > first), habit, owned), best)
+    partner = np.where(reason == following, leader, np.where(reason == along, fellow, -1))
+    lift = np.where(reason == segment, lift_here, np.where(reason == fresh, lift_now, np.float32(np.nan)))
+    return reason, partner.astype(np.int32), lift.astype(np.float32)
 
 
 def explained(

@@ -14,11 +14,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import DataError, SettingError
-from engine.recommend.alike import rows_among
 from engine.recommend.baskets import Baskets
 from engine.recommend.next_basket import NextBasket
-from engine.recommend.reason_words import sentence, with_text
-from engine.recommend.reasons import REASONS, evidence, explained
+from engine.recommend.one_customer import OneByOne
+from engine.recommend.reason_words import with_text
+from engine.recommend.reasons import explained
 from engine.recommend.repurchase import ONCE_BELOW
 from engine.schema import require_columns
 
@@ -212,8 +212,7 @@ class CustomerRecommender:
         row = self.row_of(customer_id)
         if row is None:
             raise DataError("customer: not known here. Recommend by basket and segment.")
-        own = self._references[row : row + 1]
-        return self._told(self.history.one(row), int(self.segment_of[row]), own, _checked_k(k), language)
+        return self.one_by_one.customer(row, _checked_k(k), language=language)
 
     def for_basket(
         self, product_ids: Sequence[str], *, segment_id: str | None = None, k: int = 10, language: str = "en"
@@ -239,73 +238,23 @@ class CustomerRecommender:
         DataError
             None of the products is known; the segment is not.
         """
-        codes = self._codes
-        basket = np.array(sorted({codes[one] for one in product_ids if one in codes}), dtype=np.int32)
-        if product_ids and not len(basket):
+        one = self.one_by_one
+        if product_ids and all(one.code(product) is None for product in product_ids):
             example = "".join(self.products["product_id"].head(1).to_list())
             raise DataError(
                 f"basket: none of the {len(product_ids)} products is known here. Give product ids such as {example}."
             )
-        number = -1
-        if segment_id is not None:
-            known = self.segments["segment_id"].to_list()
-            if segment_id not in known:
-                there = ", ".join(known) or "none: the recommender was fitted without segments"
-                raise DataError(f"segment_id: expected one of {there}; got {segment_id!r}.")
-            number = known.index(segment_id)
-        baskets = int(len(basket) > 0)
-        nobody = Baskets(
-            self.history.customer_ids.clear(1),
-            self.history.products,
-            np.array([0, baskets], np.int64),
-            np.full(baskets, self.day, np.int32),
-            np.array([0, len(basket)][: baskets + 1], np.int64),
-            basket,
-        )
-        told = self._told(nobody, number, np.array([-1]), _checked_k(k) + len(basket), language)
-        held = {self.history.products[int(code)] for code in basket}
-        kept = [one for one in told if one["product_id"] not in held][:k]
-        return [{**one, "rank": rank} for rank, one in enumerate(kept, start=1)]
+        known = self.segments["segment_id"].to_list()
+        if segment_id is not None and segment_id not in known:
+            there = ", ".join(known) or "none: the recommender was fitted without segments"
+            raise DataError(f"segment_id: expected one of {there}; got {segment_id!r}.")
+        number = None if segment_id is None else known.index(segment_id)
+        return one.basket(product_ids, _checked_k(k), segment=number, language=language)
 
-    def _told(
-        self, history: Baskets, number: int, reference: NDArray[np.int64], k: int, language: str
-    ) -> list[dict[str, Any]]:
-        """Return one customer's recommendations as plain values."""
-        segments = np.array([number]) if self.segments.height else None
-        # One thread: to wake another takes longer than the work.
-        ranked = self.model.rank(history, k, day=self.day, segments=segments, myself=reference, threads=1)
-        days = np.array([self.day], np.int32)
-        why = evidence(self.model, history, ranked, days, segments=segments is not None, threads=1)
-        ids, names = self._product_ids, self._product_names
-        nearest_of = int(why.nearest_of[0])
-        told = []
-        for place, code in enumerate(ranked.codes[0].tolist()):
-            if code < 0:
-                break
-            partner = int(why.partner[0, place])
-            figures = {
-                "times_bought": int(why.times[0, place]),
-                "days_since_bought": _or_none(int(why.since_days[0, place]), -1),
-                "interval_days": _or_none(float(why.interval_days[0, place])),
-                "nearest": int(why.nearest[0, place]),
-                "nearest_of": nearest_of,
-                "with_product": None if partner < 0 else ids[partner],
-                "lift": _or_none(float(why.lift[0, place])),
-            }
-            reason = REASONS[why.reason[0, place]]
-            other = None if partner < 0 else names[partner]
-            told.append(
-                {
-                    "rank": place + 1,
-                    "product_id": ids[code],
-                    "product": names[code],
-                    "score": float(ranked.scores[0, place]),
-                    "reason": reason,
-                    "why": sentence(reason, figures, product=other, language=language),
-                    **figures,
-                }
-            )
-        return told
+    @cached_property
+    def one_by_one(self) -> OneByOne:
+        """Answers for one customer at a time; made at the first question."""
+        return OneByOne(self)
 
     @cached_property
     def _by_id(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -315,26 +264,10 @@ class CustomerRecommender:
         order = np.argsort(array, kind="stable")
         return array[order], order
 
-    @cached_property
-    def _references(self) -> NDArray[np.int64]:
-        return rows_among(self.history.customer_ids, self.model.knowledge.references)
-
-    @cached_property
-    def _product_ids(self) -> list[str]:
-        return self.products["product_id"].to_list()
-
-    @cached_property
-    def _product_names(self) -> list[str]:
-        return self.products["name"].to_list()
-
-    @cached_property
-    def _codes(self) -> dict[str, int]:
-        return {one: code for code, one in enumerate(self._product_ids)}
-
     def ready(self) -> None:
         """Build what :meth:`for_customer` and :meth:`for_basket` look up, so that the first request need not wait."""
         self.for_basket([], k=1)
-        _ = self._by_id, self._references, self._codes, self._product_names
+        _ = self._by_id
 
     def _explained(self, history: Baskets, numbers: NDArray[np.int32], k: int, language: str) -> pl.DataFrame:
         segments = numbers if self.segments.height else None
@@ -364,11 +297,6 @@ class CustomerRecommender:
         from engine.recommend.recommender_folder import load
 
         return load(Path(folder))
-
-
-def _or_none(value: Any, none: Any = None) -> Any:
-    """Return a value, ``None`` where it is ``none`` or not a number."""
-    return None if value == none or value != value else value
 
 
 def _checked_k(k: int) -> int:

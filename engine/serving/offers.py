@@ -10,7 +10,7 @@ import polars as pl
 
 from engine.customer_rows import SortedIds
 from engine.errors import BundleError
-from engine.recommend.one_customer import FIGURES, Offer, OneByOne
+from engine.recommend.one_customer import FIGURES, Offer
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,7 +50,7 @@ class Offers:
     """
 
     def __init__(self, recommender: CustomerRecommender, tables: Mapping[str, pl.DataFrame]) -> None:
-        self._one = OneByOne(recommender)
+        self._one = recommender.one_by_one
         ids = self._customer_ids = recommender.history.customer_ids
         # They lie bucket by bucket.
         self._order = ids.arg_sort().to_numpy()

@@ -19,7 +19,15 @@ from tests.experiments.recommend_shop import CUSTOMERS, shop_files, shop_lake, s
 
 Cartera = Callable[..., Ran]
 
-FILES = {"recommendations.parquet", "recommend.json", "recommender", "config.yaml", "cross_sell.csv", MARKER}
+FILES = {
+    "recommendations.parquet",
+    "recommend.json",
+    "recommend.html",
+    "recommender",
+    "config.yaml",
+    "cross_sell.csv",
+    MARKER,
+}
 GRILLS = ["p20", "p21"]
 
 

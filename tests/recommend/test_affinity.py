@@ -33,7 +33,7 @@ def uncompiled() -> dict[str, ModuleType]:
         mock.patch.object(jit, "compiled", as_it_is),
         mock.patch.dict("sys.modules"),
     ):
-        for name in ("kernels", "affinity_kernels", "reason_kernels"):
+        for name in ("kernels", "rank_kernels", "affinity_kernels", "reason_kernels"):
             spec = importlib.util.find_spec(f"engine.recommend.{name}")
             assert spec is not None
             assert spec.loader is not None

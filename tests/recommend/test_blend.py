@@ -65,8 +65,8 @@ def test_scores_and_gains_worked_by_hand() -> None:
     )
     # 2·1 + 3·10 + 2·2·100 + 2·3·1000 + 3·3·10000
     assert found.score(np.array([[2, 3]], np.float32)).tolist() == [96_432]
-    assert found.gain(np.array([[2, 3]], np.float32), [0]).tolist() == [2 + 400 + 6_000]
-    assert found.gain(np.array([[2, 3]], np.float32), [1]).tolist() == [96_432 - (2 + 10 + 400 + 2_000 + 10_000)]
+    assert found.gains(np.array([[2, 3]], np.float32), [[0]]).tolist() == [[2 + 400 + 6_000]]
+    assert found.gains(np.array([[2, 3]], np.float32), [[1]]).tolist() == [[96_432 - (2 + 10 + 400 + 2_000 + 10_000)]]
     assert found.score(np.zeros((4, 5, 2), np.float32)).shape == (4, 5)
 
 

@@ -271,7 +271,7 @@ def test_explaining_to_nobody() -> None:
 @pytest.mark.parametrize("seed", [1, 3])
 def test_machine_code_does_what_the_text_says(seed: int) -> None:
     plain = uncompiled()
-    assert plain["kernels"].rank_chunks is not kernels.rank_chunks
+    assert plain["kernels"].candidates is not kernels.candidates
     case = odd_case(seed)
     machine, machine_facts = ranked(case, 6), facts(case, ranked(case, 6))
     with running(plain):
