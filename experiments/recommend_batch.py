@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from engine.recommend.recommender import CustomerRecommender
     from engine.tracking import Tracker
     from experiments.progress import Progress
-    from experiments.recommend_people import Segmented
     from experiments.recommend_tables import SegmentTables
     from experiments.settings import RecommendConfig
     from experiments.transactions import Transactions
@@ -177,9 +176,13 @@ def known_among(ids: pl.Series, asked: pl.Series, as_of: datetime, notes: list[W
     DataError
         Nobody has.
     """
-    own = asked.cast(ids.dtype, strict=False)
-    known = own.filter(own.is_in(ids.implode()).fill_null(False))
-    missing, date = len(asked) - len(known), as_of.date().isoformat()
+    from engine.recommend.recommender import as_ids
+
+    own = as_ids(asked, ids.dtype)
+    there = own.is_in(ids.implode()).fill_null(False)
+    # Two ways of writing an id are one customer.
+    known = own.filter(there).unique(maintain_order=True)
+    missing, date = len(asked) - int(there.sum()), as_of.date().isoformat()
     if not len(known):
         raise DataError(
             f"customers: none of the {missing:,} customers bought anything before {date}. Check that the ids are "
@@ -247,7 +250,7 @@ def check_last_basket(
     if not c.recommend.check:
         return None
     try:
-        return checked(recommender, Ours(c, recommender.products, segmented, category), c.k, c.seed)
+        found = checked(recommender, Ours(c, recommender.products, segmented, category), c.k, c.seed)
     except DataError as error:
         notes.append(
             Word(
@@ -257,6 +260,15 @@ def check_last_basket(
             )
         )
         return None
+    if segmented is not None:
+        notes.append(
+            Word(
+                "How well the last baskets were foreseen may be told a little too well: the segments were made with them.",
+                "Lo bien que se previeron las últimas cestas puede ser algo optimista: los segmentos se hicieron con "
+                "ellas.",
+            )
+        )
+    return found
 
 
 def note_in_inventory(lake: Lake, folder: Path, out: Path, history: History) -> None:

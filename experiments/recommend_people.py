@@ -53,7 +53,13 @@ class Segmented:
         DataError
             None of them has a segment.
         """
-        own = self.assignments.with_columns(pl.col(ID).cast(customer_ids.dtype, strict=False))
+        from engine.recommend.recommender import as_ids
+
+        own = self.assignments.with_columns(as_ids(self.assignments[ID], customer_ids.dtype).alias(ID)).drop_nulls(ID)
+        if own[ID].n_unique() < own.height:
+            raise DataError(
+                "assignments: expected each customer once; some come twice, written in two ways (7 and 07)."
+            )
         known = pl.DataFrame({"segment_id": self.ids}, {"segment_id": pl.String}).with_row_index("number")
         asked = customer_ids.rename(ID).to_frame().join(own, on=ID, how="left", maintain_order="left")
         found = asked.join(known, on="segment_id", how="left", maintain_order="left")["number"].cast(pl.Int32)

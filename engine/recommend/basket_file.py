@@ -146,7 +146,8 @@ def _times(values: pl.Series, column: str) -> pl.Series:
     if values.dtype.is_temporal() and values.dtype not in (pl.Time, pl.Duration):
         return values
     if values.dtype.is_integer():
-        return values.cast(pl.Int32).cast(pl.Date)
+        # Their order alone counts.
+        return values.rank("dense").cast(pl.Int32).cast(pl.Date)
     if values.dtype == pl.String:
         read = pl.coalesce(pl.lit(values).str.to_datetime(form, time_unit="us", strict=False) for form in _FORMS)
         times = pl.select(read.alias("timestamp")).to_series()

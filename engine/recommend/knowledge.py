@@ -13,6 +13,7 @@ from engine.errors import DataError
 from engine.recommend import affinity, alike
 from engine.recommend.popularity import Popularity, PopularityThen
 from engine.recommend.repurchase import Repurchase
+from engine.recommend.segment_numbers import MOST_SEGMENTS
 
 if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets
@@ -106,6 +107,8 @@ def checked_segments(segments: NDArray[np.int32] | None, n: int) -> NDArray[np.i
             f"segments: expected a whole number for each of {n:,} customers, -1 for none; got an array of shape "
             f"{numbers.shape} and type {numbers.dtype}."
         )
+    if n and int(numbers.max()) > MOST_SEGMENTS:
+        raise DataError(f"segments: expected numbers up to {MOST_SEGMENTS:,}; got {int(numbers.max())}.")
     return np.where(numbers < 0, -1, numbers).astype(np.int64)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,8 @@ class CustomerRecommender:
         history
             Of all customers: a folder's, or arrays.
         as_of
-            Purchases before it are known; by default that of the folder, or the midnight after the last basket.
+            Purchases before it are known, and there may be none after its day; without a zone it is UTC. By default
+            that of the folder, or the midnight after the last basket.
         products
             ``product_id`` and what is known of each; by default what the folder has.
         name
@@ -124,6 +126,14 @@ class CustomerRecommender:
         if not isinstance(history, Baskets):
             as_of = as_of or history.as_of
             products = history.products if products is None else products
+        if as_of is not None:
+            as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of
+            last = datetime.fromtimestamp(int(own.day.max(initial=0)) * 86_400, UTC)
+            if own.baskets and last.date() > as_of.date():
+                raise DataError(
+                    f"as_of: expected no purchase after it; got {as_of:%Y-%m-%d}, and the history goes on to "
+                    f"{last:%Y-%m-%d}. Build the history at that date, or cut it with history.before(day)."
+                )
         table = _named(own.products, products, name)
         numbers, told = _categories(table, category, repurchase)
         known, of = _numbered(own.customer_ids, assignments, segments)
@@ -140,9 +150,7 @@ class CustomerRecommender:
     def rows_of(self, customer_ids: Sequence[Any] | pl.Series) -> NDArray[np.int64]:
         """Return the row of each customer in the history, -1 where nobody has the id."""
         ids = self.history.customer_ids
-        asked = pl.Series("id", customer_ids)
-        if asked.dtype != ids.dtype:
-            asked = asked.cast(ids.dtype, strict=False)
+        asked = as_ids(pl.Series("id", customer_ids), ids.dtype)
         known = pl.DataFrame({"id": ids, "row": np.arange(len(ids))})
         rows = asked.to_frame().join(known, on="id", how="left", maintain_order="left")["row"]
         found: NDArray[np.int64] = rows.fill_null(-1).to_numpy().astype(np.int64)
@@ -195,11 +203,15 @@ class CustomerRecommender:
     def row_of(self, customer_id: Any) -> int | None:
         """Return the row of a customer in the history, ``None`` where nobody has the id."""
         ids, order = self._by_id
-        if isinstance(customer_id, bool) or not isinstance(customer_id, str if ids.dtype.kind == "S" else int):
+        if isinstance(customer_id, bool) or not isinstance(customer_id, str if ids.dtype.kind == "S" else Integral):
             return None
-        key = customer_id.encode() if isinstance(customer_id, str) else customer_id
+        # A surrogate, or an end that such arrays cut off, is nobody's id.
+        key = customer_id.encode("utf-8", "replace") if isinstance(customer_id, str) else int(customer_id)
+        if isinstance(key, int) and not -(2**63) <= key < 2**63:
+            return None
         place = int(np.searchsorted(ids, key))
-        return int(order[place]) if place < len(ids) and ids[place] == key else None
+        row = int(order[min(place, len(ids) - 1)]) if len(ids) else -1
+        return row if row >= 0 and self.history.customer_ids[row] == customer_id else None
 
     def for_customer(self, customer_id: Any, *, k: int = 10, language: str = "en") -> list[dict[str, Any]]:
         """Return what :meth:`recommend` says of one customer as plain values, in a fraction of the time.
@@ -299,6 +311,27 @@ class CustomerRecommender:
         return load(Path(folder))
 
 
+def as_ids(asked: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Return ids in the type of the history's; null where one cannot be one of them (7.9, or a truth value).
+
+    Examples
+    --------
+    >>> as_ids(pl.Series([7.0, 7.9]), pl.Int64()).to_list()
+    [7, None]
+    """
+    if asked.dtype == dtype:
+        return asked
+    if asked.dtype == pl.Boolean:
+        return pl.Series(asked.name, [None] * len(asked), dtype=dtype)
+    if asked.dtype.is_float() and dtype.is_integer():
+        asked = (
+            asked.to_frame()
+            .select(pl.when(pl.col(asked.name) == pl.col(asked.name).floor()).then(asked.name))
+            .to_series()
+        )
+    return asked.cast(dtype, strict=False)
+
+
 def _checked_k(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= 2 * MOST_K:
         raise SettingError(f"k: expected 1 to {MOST_K:,} products; got {k!r}.")
@@ -314,7 +347,8 @@ def _named(codes: pl.Series, products: pl.DataFrame | None, name: str | None) ->
         return table.with_columns(pl.col("product_id").alias("name"))
     require_columns(products.columns, ["product_id", *([name] if name else [])], where="the table of products")
     chosen = name or next((column for column in NAMES if column in products.columns), "product_id")
-    text = pl.coalesce(pl.col(chosen).cast(pl.String), pl.col("product_id")).alias("name")
+    called = pl.col(chosen).cast(pl.String)
+    text = pl.when(called.str.strip_chars() != "").then(called).otherwise("product_id").alias("name")
     known = products.with_columns(pl.col("product_id").cast(pl.String)).with_columns(text)
     joined = table.join(known, on="product_id", how="left", maintain_order="left", validate="m:1")
     return joined.with_columns(pl.coalesce("name", "product_id").alias("name"))
@@ -352,11 +386,11 @@ def _numbered(
         empty = pl.DataFrame(schema={"segment_id": pl.String, "name_en": pl.String, "name_es": pl.String})
         return empty, np.full(len(ids), -1, dtype=np.int32)
     require_columns(assignments.columns, ["customer_id", "segment_id"], where="assignments")
-    if assignments["customer_id"].n_unique() < assignments.height:
-        raise DataError("assignments: expected each customer once; some come twice.")
     given = assignments.select(
-        pl.col("customer_id").cast(ids.dtype, strict=False), pl.col("segment_id").cast(pl.String)
-    )
+        as_ids(assignments["customer_id"], ids.dtype).alias("customer_id"), pl.col("segment_id").cast(pl.String)
+    ).drop_nulls("customer_id")
+    if given["customer_id"].n_unique() < given.height:
+        raise DataError("assignments: expected each customer once; some come twice.")
     known = given["segment_id"].unique().drop_nulls().sort().to_frame()
     if segments is not None:
         require_columns(segments.columns, ["segment_id", "name_en", "name_es"], where="segments")

@@ -5,14 +5,16 @@ The folder names persons: their ids, what they bought, their segments.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from engine.errors import BundleError
+from engine.errors import BundleError, DataError
 from engine.neighbours.folder import new_folder, read_manifest, write_manifest
 from engine.recommend.baskets import Baskets
 from engine.recommend.blend import Blend
@@ -61,6 +63,7 @@ def save(recommender: CustomerRecommender, target: Path) -> None:
             "customers": own.n,
             "products": own.m,
             "facts": recommender.facts,
+            "arrays": sorted(arrays),
         }
         write_manifest(folder, format=FORMAT, version=VERSION, body=body)
 
@@ -74,8 +77,8 @@ def load(folder: Path) -> CustomerRecommender:
     try:
         arrays = {
             # Copy on write: what is read only is another type to the kernels, which would be compiled twice.
-            file.stem: np.load(file, mmap_mode="c", allow_pickle=False).view(np.ndarray)
-            for file in sorted(folder.glob("*.npy"))
+            name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False).view(np.ndarray)
+            for name in body["arrays"]
         }
         tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("products", "segments", "customers")}
         references = pl.read_parquet(folder / "references.parquet")["customer_id"]
@@ -96,6 +99,7 @@ def load(folder: Path) -> CustomerRecommender:
             repurchase=Repurchase(arrays["rate"], arrays["gap_days"], arrays["once"]),
             groups=group(Groups, "groups"),
         )
+        check(own, known, arrays["segment_of"], tables)
         blend = Blend(**{name: arrays[name] for name in BLEND}, rows=body["rows"], bought=body["bought"])
         return CustomerRecommender(
             NextBasket.fitted(known, blend),
@@ -106,5 +110,35 @@ def load(folder: Path) -> CustomerRecommender:
             datetime.fromisoformat(body["as_of"]),
             body["facts"],
         )
-    except (KeyError, ValueError, TypeError, OSError, pl.exceptions.PolarsError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, OSError, pl.exceptions.PolarsError) as error:
         raise BundleError(f"recommender={folder}: cannot be read ({error}). {REMEDY}") from error
+
+
+def check(own: Baskets, known: Knowledge, segment_of: NDArray[np.int32], tables: Mapping[str, pl.DataFrame]) -> None:
+    """Raise :class:`DataError` unless the arrays fit each other: kernels read them without looking at their ends."""
+    own.check()
+    m, people = own.m, known.people
+    fits = (
+        len(segment_of) == own.n
+        and -1 <= int(segment_of.min(initial=-1)) <= int(segment_of.max(initial=-1)) < max(tables["segments"].height, 1)
+        and tables["products"].height == m
+        and _within(known.along.start, known.along.item, len(known.along.share), m, m)
+        and _within(known.following.start, known.following.item, len(known.following.share), m, m)
+        and _within(people.start, people.item, len(people.share), len(known.references), m)
+        and _within(people.post_start, people.post_row, len(people.post_weight), m, len(known.references))
+        and known.groups.lift.shape == (tables["segments"].height + 1, m)
+        and {len(known.repurchase.rate), len(known.repurchase.gap_days), len(known.repurchase.once)} == {m}
+    )
+    if not fits:
+        raise DataError("its arrays do not fit together")
+
+
+def _within(start: NDArray[np.int64], numbers: NDArray[np.int32], beside: int, parts: int, most: int) -> bool:
+    """Say whether numbers in so many parts are from 0 to below ``most``, and as many values lie beside them."""
+    return (
+        len(start) == parts + 1
+        and int(start[0]) == 0
+        and bool((np.diff(start) >= 0).all())
+        and int(start[-1]) == len(numbers) == beside
+        and 0 <= int(numbers.min(initial=0)) <= int(numbers.max(initial=0)) < max(most, 1)
+    )

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from engine.errors import SettingError
 
+MOST_SEGMENTS = 10_000
+"""Numbers go up to this: what is counted of a segment has a row for each."""
+
 if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets
 
@@ -27,6 +30,9 @@ def checked_segments(history: Baskets, segments: NDArray[np.int32]) -> NDArray[n
             f"segments: expected a whole number for each of {history.n:,} customers (-1: none); got {of.dtype} of "
             f"shape {of.shape}."
         )
-    if len(of) and int(of.min()) < -1:
-        raise SettingError(f"segments: expected numbers from 0, or -1 for none; got {int(of.min())}.")
+    if len(of) and not -1 <= int(of.min()) <= int(of.max()) <= MOST_SEGMENTS:
+        raise SettingError(
+            f"segments: expected numbers from 0 to {MOST_SEGMENTS:,}, or -1 for none; got {int(of.min())} to "
+            f"{int(of.max())}."
+        )
     return of

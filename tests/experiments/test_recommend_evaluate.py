@@ -153,7 +153,13 @@ def test_what_is_tracked_is_what_is_written(
     assert batch.told["recommendations"] == told["recommendations"]
     assert batch.told["ndcg"] == told["foreseen"]["measures"]["cartera"]["ndcg"]["mean"]
     # Nothing that names a person goes there.
-    assert set(batch.files) == {"config.yaml", "recommend.json", "cross_sell.csv", "next_products.csv"}
+    assert set(batch.files) == {
+        "config.yaml",
+        "recommend.json",
+        "recommend.html",
+        "cross_sell.csv",
+        "next_products.csv",
+    }
 
 
 def test_a_store_that_fails_costs_the_record_and_not_the_results(

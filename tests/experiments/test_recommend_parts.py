@@ -75,6 +75,13 @@ def test_a_table_for_each_spreadsheet(tmp_path: Path) -> None:
     assert (tmp_path / "en.csv").read_text("utf-8") == "año,parte,n\na;b,0.5,1\nc,,\n"
 
 
+def test_what_a_spreadsheet_would_run_is_text(tmp_path: Path) -> None:
+    write_reader_csv(
+        pl.DataFrame({"product": ["=1+1", "@cmd", "tea"], "lift": [-2.5, 1.0, 3.0]}), tmp_path / "t.csv", "en"
+    )
+    assert (tmp_path / "t.csv").read_text("utf-8") == "product,lift\n'=1+1,-2.5\n'@cmd,1.0\ntea,3.0\n"
+
+
 def test_words_are_there_in_both_languages() -> None:
     from engine.recommend import reasons
 

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine.errors import BundleError, DataError, SettingError
+from engine.neighbours.folder import write_manifest
+from engine.recommend import recommender_folder
+from engine.recommend.recommender import CustomerRecommender
+from engine.recommend.synthetic import habits
+
+AS_OF = datetime(1971, 1, 1, tzinfo=UTC)
+HISTORY = habits(customers=200, products=40, seed=3)
+
+
+@pytest.fixture(scope="module")
+def recommender() -> CustomerRecommender:
+    ids = HISTORY.customer_ids
+    assignments = pl.DataFrame({"customer_id": ids, "segment_id": [f"seg-{i % 3}" for i in range(len(ids))]})
+    products = pl.DataFrame({"product_id": HISTORY.products, "name": [" " if i == 0 else f"n{i}" for i in range(40)]})
+    return CustomerRecommender.fit(HISTORY, as_of=AS_OF, assignments=assignments, products=products)
+
+
+@pytest.fixture
+def folder(recommender: CustomerRecommender, tmp_path: Path) -> Path:
+    recommender.save(tmp_path / "recommender")
+    return tmp_path / "recommender"
+
+
+def test_what_is_opened_answers_as_what_was_saved(recommender: CustomerRecommender, folder: Path) -> None:
+    opened = CustomerRecommender.open(folder)
+    assert opened.recommend(k=7).equals(recommender.recommend(k=7))
+    assert opened.for_basket(["p0003"], segment_id="seg-1") == recommender.for_basket(["p0003"], segment_id="seg-1")
+
+
+def test_many_and_one_say_the_same(recommender: CustomerRecommender) -> None:
+    for language in ("en", "es"):
+        rows = recommender.recommend(k=5, language=language).to_dicts()
+        ids = HISTORY.customer_ids.to_list()
+        alone = [
+            {"customer_id": customer, **offer}
+            for customer in ids
+            for offer in recommender.for_customer(customer, k=5, language=language)
+        ]
+        assert alone == rows
+
+
+def test_a_product_without_a_name_is_called_by_its_id(recommender: CustomerRecommender) -> None:
+    assert recommender.products["name"].head(2).to_list() == [HISTORY.products[0], "n1"]
+
+
+def test_what_is_no_id_is_nobody(recommender: CustomerRecommender) -> None:
+    known = HISTORY.customer_ids[0]
+    assert recommender.rows_of([float(known), known + 0.5]).tolist() == [0, -1]
+    assert recommender.rows_of([True]).tolist() == [-1]
+    assert recommender.row_of(np.int64(known)) == 0
+    assert recommender.row_of(str(known)) is recommender.row_of(True) is recommender.row_of(10**30) is None
+    with pytest.raises(DataError, match="1 of 2 customers are not known"):
+        recommender.recommend([known, 10**9])
+
+
+def test_text_ids_that_are_odd() -> None:
+    text = pl.DataFrame({"customer_id": HISTORY.customer_ids, "text": HISTORY.customer_ids.cast(pl.String)})
+    history = type(HISTORY)(text["text"], *(getattr(HISTORY, name) for name in HISTORY.__slots__[1:]))
+    recommender = CustomerRecommender.fit(history, as_of=AS_OF)
+    assert recommender.row_of("7") == HISTORY.customer_ids.index_of(7)
+    assert [recommender.row_of(odd) for odd in ("07", "7\0", "\ud800", 7, None)] == [None] * 5
+
+
+def test_nothing_after_as_of_is_taken() -> None:
+    with pytest.raises(DataError, match="expected no purchase after it"):
+        CustomerRecommender.fit(HISTORY, as_of=datetime(1970, 3, 1, tzinfo=UTC))
+    # Without a zone it is UTC, wherever the machine stands.
+    assert CustomerRecommender.fit(HISTORY, as_of=datetime(1971, 1, 1)).as_of == AS_OF
+
+
+def test_assignments_that_do_not_fit() -> None:
+    twice = pl.DataFrame({"customer_id": ["7", "07"], "segment_id": ["a", "b"]})
+    with pytest.raises(DataError, match="each customer once"):
+        CustomerRecommender.fit(HISTORY, as_of=AS_OF, assignments=twice)
+    with pytest.raises(DataError, match="none of its customers"):
+        CustomerRecommender.fit(
+            HISTORY, as_of=AS_OF, assignments=pl.DataFrame({"customer_id": ["zz"], "segment_id": ["a"]})
+        )
+
+
+def test_what_is_known_of_a_category_holds() -> None:
+    kinds = ["grill" if i < 20 else "food" for i in range(40)]
+    products = pl.DataFrame({"product_id": HISTORY.products, "kind": kinds})
+    once = CustomerRecommender.fit(
+        HISTORY, as_of=AS_OF, products=products, category="kind", repurchase={"grill": False, "food": True}
+    )
+    owned = {(c, p) for c, own in enumerate(HISTORY.each()) for basket in own for p in basket}
+    rows = once.recommend(k=20)
+    codes = {product: code for code, product in enumerate(HISTORY.products)}
+    places = {customer: row for row, customer in enumerate(HISTORY.customer_ids)}
+    told = rows.select("customer_id", "product_id").rows()
+    pairs = [(places[customer], codes[product]) for customer, product in told]
+    assert len(set(pairs)) == len(pairs)
+    assert not [pair for pair in pairs if pair[1] < 20 and pair in owned]
+    assert [pair for pair in pairs if pair[1] >= 20 and pair in owned]
+    with pytest.raises(SettingError, match="no product has kind='car'"):
+        CustomerRecommender.fit(HISTORY, as_of=AS_OF, products=products, category="kind", repurchase={"car": True})
+
+
+@pytest.mark.parametrize("k", [0, -1, True, 1.5, 10**6])
+def test_odd_numbers_of_products(recommender: CustomerRecommender, k: int) -> None:
+    with pytest.raises(SettingError, match="k: expected 1 to"):
+        recommender.recommend(k=k)
+
+
+def test_a_basket_and_what_is_not_known(recommender: CustomerRecommender) -> None:
+    offers = recommender.for_basket(["p0001", "p0001", "no such thing"], k=40)
+    assert "p0001" not in {offer["product_id"] for offer in offers}
+    assert [offer["rank"] for offer in offers] == list(range(1, len(offers) + 1))
+    with pytest.raises(DataError, match="none of the 1 products is known"):
+        recommender.for_basket(["no such thing"])
+    with pytest.raises(DataError, match="expected one of seg-0, seg-1, seg-2"):
+        recommender.for_basket([], segment_id="seg-9")
+
+
+def rewritten(folder: Path, name: str, array: np.ndarray) -> None:
+    """Change an array so that its checksum is right."""
+    np.save(folder / f"{name}.npy", array)
+    body = json.loads((folder / "manifest.json").read_text("utf-8"))["body"]
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, format=recommender_folder.FORMAT, version=recommender_folder.VERSION, body=body)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("item", lambda a: np.where(np.arange(len(a)) == 9, 4_000, a).astype(np.int32)),
+        ("day", lambda a: a[:-3]),
+        ("item_start", lambda a: a + 1),
+        ("segment_of", lambda a: a[:-1]),
+        pytest.param("segment_of", lambda a: a + 7, id="segment_of-too-high"),
+        ("along_item", lambda a: a + 40),
+        ("following_start", lambda a: a[::-1].copy()),
+        ("people_post_row", lambda a: a - 1),
+        ("people_share", lambda a: a[:-1]),
+        ("groups_lift", lambda a: a[:-1]),
+        ("once", lambda a: a[:-1]),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_before_a_kernel_reads_them(folder: Path, name: str, change: object) -> None:
+    rewritten(folder, name, change(np.load(folder / f"{name}.npy")))  # type: ignore[operator]
+    with pytest.raises(BundleError, match="cannot be read"):
+        CustomerRecommender.open(folder)
+
+
+def test_a_stray_file_is_no_matter_and_a_missing_one_is(folder: Path) -> None:
+    (folder / "zz.npy").write_bytes(b"nothing")
+    CustomerRecommender.open(folder)
+    (folder / "item.npy").unlink()
+    with pytest.raises(BundleError, match=r"item\.npy is missing"):
+        CustomerRecommender.open(folder)
