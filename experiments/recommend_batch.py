@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engine.recommend.recommender import CustomerRecommender
     from engine.tracking import Tracker
     from experiments.progress import Progress
+    from experiments.recommend_people import Segmented
     from experiments.recommend_tables import SegmentTables
     from experiments.settings import RecommendConfig
     from experiments.transactions import Transactions
@@ -263,7 +264,7 @@ def check_last_basket(
     if segmented is not None:
         notes.append(
             Word(
-                "How well the last baskets were foreseen may be told a little too well: the segments were made with them.",
+                "How well the last baskets were foreseen is told a little too well: the segments were made with them.",
                 "Lo bien que se previeron las últimas cestas puede ser algo optimista: los segmentos se hicieron con "
                 "ellas.",
             )
