@@ -145,7 +145,8 @@ class OneByOne:
             )
         new = np.array(purchases.basket_start[0] == purchases.basket_start[1])
         has_segments = self.recommender.segments.height > 0
-        told = reasons_of(self.recommender.model.blend, signals, facts, new, segments=has_segments)
+        day = np.array(self._day)
+        told = reasons_of(self.recommender.model.blend, signals, facts, new, day, segments=has_segments)
         reasons, partners, lifts = (array.tolist() for array in told)
         times, first, last, among, _, _ = facts.tolist()
         of = int((closest >= 0).sum())

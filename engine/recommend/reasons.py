@@ -22,6 +22,9 @@ many buy it."""
 LEAST_ALIKE = 3
 """So many of the closest neighbours must have bought a product for that to be a reason."""
 
+LAPSED_INTERVALS = 3
+"""Intervals between two purchases after which a habit is one no more."""
+
 HABIT_TIMES = 3
 """Baskets with a product that make buying it a habit."""
 
@@ -84,7 +87,9 @@ def evidence(
             known.people, *facts,
         )  # fmt: skip
     new = np.diff(history.basket_start) == 0
-    reason, partner, lift = reasons_of(model.blend, ranked.signals, facts, new[:, None], segments=segments)
+    reason, partner, lift = reasons_of(
+        model.blend, ranked.signals, facts, new[:, None], days[:, None], segments=segments
+    )
     times, first, last, among = facts[:4]
     return Evidence(
         reason=reason,
@@ -103,6 +108,7 @@ def reasons_of(
     signals: NDArray[np.float32],
     facts: NDArray[np.int32],
     new: NDArray[np.bool_],
+    days: NDArray[np.int32],
     *,
     segments: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
@@ -118,6 +124,8 @@ def reasons_of(
         Of :func:`engine.recommend.reason_kernels.fact_chunks`, shape (6, …).
     new
         Whether the customer has no basket: then it is what the segment buys, or all. Broadcast against the products.
+    days
+        The day of the recommendation; broadcast too.
     segments
         Whether there are any.
     """
@@ -144,7 +152,9 @@ def reasons_of(
     habit, owned, segment, fresh, along, following = map(
         REASONS.index, ("habit", "owned", "segment", "fresh", "along", "following")
     )
-    reason = np.where(times > 0, np.where((times >= HABIT_TIMES) & (last > first), habit, owned), best)
+    # Who has let it go for several intervals does not buy it every so often any more.
+    kept_up = (days - last) * np.maximum(times - 1, 1) <= LAPSED_INTERVALS * (last - first)
+    reason = np.where(times > 0, np.where((times >= HABIT_TIMES) & (last > first) & kept_up, habit, owned), best)
     partner = np.where(reason == following, leader, np.where(reason == along, fellow, -1))
     lift = np.where(reason == segment, lift_here, np.where(reason == fresh, lift_now, np.float32(np.nan)))
     return reason, partner.astype(np.int32), lift.astype(np.float32)

@@ -160,3 +160,11 @@ def test_a_stray_file_is_no_matter_and_a_missing_one_is(folder: Path) -> None:
     (folder / "item.npy").unlink()
     with pytest.raises(BundleError, match=r"item\.npy is missing"):
         CustomerRecommender.open(folder)
+
+
+def test_a_habit_that_was_let_go_is_told_as_what_was_bought_before(recommender: CustomerRecommender) -> None:
+    rows = recommender.recommend(k=20).filter(pl.col("times_bought") >= 3)
+    waited = pl.col("days_since_bought") / pl.col("interval_days")
+    assert rows.filter(pl.col("reason") == "habit").select((waited <= 3.001).all()).item()
+    assert rows.filter(pl.col("reason") == "owned").select((waited > 2.999).all()).item()
+    assert set(rows["reason"]) == {"habit", "owned"}
