@@ -230,12 +230,12 @@ def recommender(
     --------
     >>> import random
     >>> draw = random.Random(0)
-    >>> sales = pl.DataFrame([(c, f"{c}-{n}", date(2024, draw.randint(1, 12), draw.randint(1, 28)), p, 2.0)
-    ...     for c in range(80) for n in range(6) for p in {"bread", draw.choice("abcd"), draw.choice("cde")}],
+    >>> sales = pl.DataFrame([(c, f"{c}-{month}", date(2024, month, 1 + c % 28), product, 2.0)
+    ...     for c in range(80) for month in range(1, 13) for product in ["bread", draw.choice("abcdef")]],
     ...     schema=["customer_id", "order_id", "timestamp", "product_id", "amount"], orient="row")
     >>> offers = recommender(sales).recommend([3], k=2)
     >>> offers.select("rank", "product", "why").row(0)
-    (1, 'bread', 'you buy it every 6 weeks')
+    (1, 'bread', 'you buy it every 4 weeks')
     """
     from engine.recommend.history import build_history
     from engine.recommend.kept_history import kept_history
