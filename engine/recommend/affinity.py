@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets
     from engine.recommend.kernels import Lists
 
-MOST_FELLOWS = 100
+MOST_FELLOWS = 60
 """Products that are kept for each one."""
 
 MOST_PRODUCTS = 400

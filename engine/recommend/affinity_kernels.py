@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from engine.clustering.jit import compiled
-from engine.recommend.kernels import best_of
+from engine.recommend.heap_kernels import best_of
 
 Array = np.ndarray[Any, Any]
 

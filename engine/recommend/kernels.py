@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.clustering.jit import compiled
+from engine.recommend.heap_kernels import best_above_zero, best_of
 
 Array = np.ndarray[Any, Any]
 
@@ -123,6 +124,14 @@ class Weights(NamedTuple):
     high: Array
 
 
+class Wanted(NamedTuple):
+    """What may be offered: products that a customer has not bought, those bought before, and which never are, (m,)."""
+
+    new: bool
+    bought: bool
+    excluded: Array
+
+
 class Scratch(NamedTuple):
     """Work space of one thread; see :func:`scratch`."""
 
@@ -134,7 +143,6 @@ class Scratch(NamedTuple):
     met: Array
     next: Array
     near: Array
-    seen: Array
     times: Array
     last: Array
     fading: Array
@@ -154,64 +162,12 @@ def scratch(m: int, references: int) -> Any:
         np.empty(m + 1, np.int32),
         np.empty(m + 1, np.int32),
         np.zeros(references, np.float32),
-        np.empty(references + 1, np.int32),
         np.zeros(m, np.int32),
         np.zeros(m, np.int32),
         np.zeros(m, np.float32),
         np.empty(m, np.int32),
         np.empty(max(m, references), np.int32),
     )
-
-
-@compiled()
-def better(a: Any, i: int, b: Any, j: int) -> bool:
-    """Say whether number i with value a ranks before number j with value b: the larger, then the lower number."""
-    return a > b or (a == b and i < j)
-
-
-@compiled()
-def best_of(value: Array, among: Array, size: int, most: int, out: Array) -> int:
-    """Write the numbers of ``among[:size]`` with the largest values to ``out``, best first; return how many.
-
-    A heap whose root is the worst that is kept: the order of ``among`` does not matter.
-    """
-    kept = 0
-    for n in range(size):
-        number = among[n]
-        if kept < most:
-            place = kept
-            kept += 1
-            while place > 0:
-                parent = (place - 1) // 2
-                if better(value[number], number, value[out[parent]], out[parent]):
-                    break
-                out[place] = out[parent]
-                place = parent
-            out[place] = number
-        elif better(value[number], number, value[out[0]], out[0]):
-            _sink(value, out, kept, 0, number)
-    for end in range(kept - 1, 0, -1):
-        worst, number = out[0], out[end]
-        _sink(value, out, end, 0, number)
-        out[end] = worst
-    return kept
-
-
-@compiled()
-def _sink(value: Array, heap: Array, size: int, place: int, number: int) -> None:
-    """Put a number at a place of the heap's first ``size`` and let it sink below those that rank after it."""
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        right = child + 1
-        if right < size and better(value[heap[child]], heap[child], value[heap[right]], heap[right]):
-            child = right
-        if not better(value[number], number, value[heap[child]], heap[child]):
-            break
-        heap[place] = heap[child]
-        place = child
-    heap[place] = number
 
 
 @compiled()
@@ -241,25 +197,17 @@ def nearest_people(people: People, myself: int, owned: int, most: int, s: Scratc
     """Write the reference customers most like a customer to ``s.kept``, most alike first; return how many.
 
     By the cosine between how often they bought each product. ``myself`` is the customer's own number among them, or
-    negative. ``s.near`` holds the similarities and is to be cleared along ``s.seen`` by :func:`forget_people`.
+    negative.
     """
-    seen = 0
+    s.near[:] = 0.0
     for n in range(owned):
         i = s.owned[n]
+        times = np.float32(s.times[i])
         for r in range(people.post_start[i], people.post_start[i + 1]):
-            row = people.post_row[r]
-            # Written in any case and kept if new: a processor cannot foresee which it is.
-            s.seen[seen] = row
-            seen += s.near[row] == 0.0
-            s.near[row] += people.post_weight[r] * np.float32(s.times[i])
-    if myself >= 0 and s.near[myself] != 0.0:
-        s.near[myself] = np.float32(-1.0)
-    found = best_of(s.near, s.seen, seen, most, s.kept)
-    if found > 0 and s.near[s.kept[found - 1]] < 0.0:
-        found -= 1
-    for n in range(seen):
-        s.near[s.seen[n]] = 0.0
-    return found
+            s.near[people.post_row[r]] += people.post_weight[r] * times
+    if myself >= 0:
+        s.near[myself] = 0.0
+    return best_above_zero(s.near, most, s.kept)
 
 
 @compiled()
@@ -299,6 +247,7 @@ def candidates(
     market: Market,
     groups: Groups,
     habits: Habits,
+    wanted: Wanted,
     sizes: Array,
     s: Scratch,
     found: Array,
@@ -357,7 +306,8 @@ def candidates(
     for n in range(size):
         i = found[n]
         count = s.times[i]
-        if not (count > 0 and habits.once[i]):
+        may = wanted.bought and not habits.once[i] if count > 0 else wanted.new
+        if may and not wanted.excluded[i]:
             row = signals[kept]
             found[kept] = i
             row[:] = 0.0

@@ -48,6 +48,10 @@ ROOM = 700
 SIZES = (50, 40, 40, 20)
 """Neighbours of a customer; candidates of theirs, of what goes along, of what follows."""
 
+ONLY = ("new", "bought")
+"""What may be asked for alone: products that a customer has not bought so far (*explore*), or those bought before
+(*repeat*)."""
+
 DAYS_AT_ONCE = 64
 """Days whose popularity is held in memory together."""
 
@@ -180,6 +184,8 @@ class NextBasket:
         *,
         day: NDArray[np.int32] | int | None = None,
         segments: NDArray[np.int32] | None = None,
+        only: str | None = None,
+        excluded: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.int32]:
         """Return the codes of the k best products for each customer, shape (n, k), -1 where there are no more.
 
@@ -194,8 +200,12 @@ class NextBasket:
             fit. What is in vogue is counted up to it.
         segments
             Number of each customer's segment at fit, -1 for none.
+        only
+            One of :data:`ONLY`; both by default.
+        excluded
+            Which products are never offered, shape (m,).
         """
-        return self.rank(history, k, day=day, segments=segments, explain=False).codes
+        return self.rank(history, k, day=day, segments=segments, only=only, excluded=excluded, explain=False).codes
 
     def rank(
         self,
@@ -204,6 +214,8 @@ class NextBasket:
         *,
         day: NDArray[np.int32] | int | None = None,
         segments: NDArray[np.int32] | None = None,
+        only: str | None = None,
+        excluded: NDArray[np.bool_] | None = None,
         explain: bool = True,
         myself: NDArray[np.int64] | None = None,
         threads: int | None = None,
@@ -232,7 +244,7 @@ class NextBasket:
         top, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
         signals = np.empty((n if explain else 0, k, WIDTH), np.float32)
         neighbours = np.empty((n if explain else 0, CLOSEST), np.int32)
-        weights = blend.kernel_weights()
+        weights, offered = blend.kernel_weights(), wanted_kinds(only, excluded, history.m)
         with numba_threads(threads):
             for part, markets, lines in _by_days(known, days):
                 # Of one day, the usual case, nothing is copied.
@@ -246,7 +258,7 @@ class NextBasket:
                 rank_chunks(
                     purchases(own), own.basket_start[1:], days[part], myself[part], numbers[part], known.along,
                     known.following, known.people, markets, lines, known.groups, known.repurchase.habits,
-                    np.array(SIZES), ROOM, weights, *out,
+                    offered, np.array(SIZES), ROOM, weights, *out,
                 )  # fmt: skip
                 if not whole:
                     top[part], scores[part] = out[:2]
@@ -280,14 +292,14 @@ class NextBasket:
         place[chosen] = np.arange(len(chosen))
         wanted = place[owner] >= 0
         in_basket = np.sort(place[owner][wanted] * before.m + targets.item[wanted])
-        signals, bought = [], []
+        signals, bought, anything = [], [], wanted_kinds(None, None, before.m)
         for part, markets, lines in _by_days(known, days, FIT_AT_ONCE):
             found, size = np.empty((len(part), ROOM), np.int32), np.zeros(len(part), np.int64)
             of_part = np.empty((len(part), ROOM, WIDTH), np.float32)
             sample_chunks(
                 purchases(before), who[part], before.basket_start[1:][who[part]], days[part], myself[who[part]],
                 numbers[part], known.along, known.following, known.people, markets, lines, known.groups,
-                known.repurchase.habits, np.array(SIZES), found, of_part, size,
+                known.repurchase.habits, anything, np.array(SIZES), found, of_part, size,
             )  # fmt: skip
             there = np.arange(ROOM) < size[:, None]
             code = np.repeat(part, size) * before.m + found[there]
@@ -316,6 +328,18 @@ def checked_days(day: Any, n: int, default: int) -> NDArray[np.int32]:
             f"{days.shape}, type {days.dtype}."
         )
     return np.ascontiguousarray(np.broadcast_to(days.astype(np.int32), n))
+
+
+def wanted_kinds(only: str | None, excluded: NDArray[np.bool_] | None, m: int) -> Any:
+    """Return what may be offered of m products, as the kernels read it; see :meth:`NextBasket.recommend`."""
+    from engine.recommend.kernels import Wanted
+
+    if only is not None and only not in ONLY:
+        raise SettingError.from_unknown("only", only, ONLY)
+    never = np.zeros(m, np.bool_) if excluded is None else np.ascontiguousarray(excluded)
+    if never.dtype != np.bool_ or never.shape != (m,):
+        raise DataError(f"excluded: expected a truth value for each of {m:,} products; got shape {never.shape}.")
+    return Wanted(only != "bought", only != "new", never)
 
 
 def purchases(history: Baskets) -> Any:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.errors import DataError
+from engine.errors import DataError, SettingError
 from engine.recommend import alike
+from engine.recommend.by_code import product_key
+from engine.recommend.next_basket import ONLY
 from engine.recommend.reason_words import sentence
 from engine.recommend.reasons import REASONS, reasons_of
+from engine.schema import check_language
 
 if TYPE_CHECKING:
     from engine.recommend.kernels import Purchases
@@ -48,7 +51,7 @@ class OneByOne:
 
     def __init__(self, recommender: CustomerRecommender) -> None:
         from engine.recommend.kernels import WIDTH, Market, Purchases, scratch
-        from engine.recommend.next_basket import ROOM, SIZES
+        from engine.recommend.next_basket import ROOM, SIZES, wanted_kinds
 
         self.recommender = recommender
         known, blend, history = recommender.model.knowledge, recommender.model.blend, recommender.history
@@ -61,23 +64,27 @@ class OneByOne:
         markets = known.popularity.market(np.array([self._day]))
         market = Market(markets.fresh[0], markets.recent[0], markets.ever, markets.popular[0])
         tables = (known.along, known.following, known.people, market, known.groups, known.repurchase.habits)
-        self._tables = *(_fixed(one) for one in tables), np.array(SIZES), blend.kernel_weights()
+        self._tables = tuple(_fixed(one) for one in tables)
+        self._sizes, self._weights = np.array(SIZES), blend.kernel_weights()
+        # An array of its own: what is mapped from a file may be another type to the machine code.
+        never = np.array(recommender.excluded)
+        self._wanted = {only: wanted_kinds(only, never, history.m) for only in (None, *ONLY)}
         self._nobody = len(known.groups.lift) - 1
         signals = np.zeros((ROOM, WIDTH), np.float32)
         self._space = np.empty(ROOM, np.int32), signals, np.empty((WIDTH, ROOM), np.float32), np.empty(ROOM, np.float32)
         self._scratch = scratch(history.m, len(known.people.start) - 1)
         self._busy = threading.Lock()
 
-    def code(self, product_id: str) -> int | None:
-        """Return a product's code, ``None`` where it is not known."""
-        return self._codes.get(product_id)
+    def code(self, product_id: Any) -> int | None:
+        """Return a product's code, ``None`` where it is not known; a whole number stands for its digits."""
+        return self._codes.get(product_key(product_id))
 
     def name(self, product_id: str) -> str:
         """Return what a product is called; its id where it is not known."""
         code = self._codes.get(product_id)
         return product_id if code is None else self._names[code]
 
-    def customer(self, row: int, k: int, *, language: str = "en") -> list[Offer]:
+    def customer(self, row: int, k: int, *, only: str | None = None, language: str = "en") -> list[Offer]:
         """Return the k best products of a customer, the best first; fewer where there are fewer.
 
         Parameters
@@ -86,6 +93,8 @@ class OneByOne:
             Of the customer in the recommender's history.
         k
             How many, at least 1.
+        only
+            One of :data:`engine.recommend.next_basket.ONLY`; both by default.
         language
             Of ``why``.
 
@@ -93,15 +102,17 @@ class OneByOne:
         ------
         DataError
             There is no such row.
+        SettingError
+            ``only`` or ``language`` is unknown.
         """
         if not 0 <= row < self.recommender.history.n:
             raise DataError(f"row: expected a whole number from 0 to {self.recommender.history.n - 1}; got {row!r}.")
         number = int(self.recommender.segment_of[row])
         own = self._purchases._replace(basket_start=self._purchases.basket_start[row : row + 2])
-        return self._offers(own, int(self._myself[row]), number, k, language)
+        return self._offers(own, int(self._myself[row]), number, k, only, language)
 
     def basket(
-        self, product_ids: Sequence[str], k: int, *, segment: int | None = None, language: str = "en"
+        self, product_ids: Sequence[Any], k: int, *, segment: int | None = None, language: str = "en"
     ) -> list[Offer]:
         """Return what goes with a basket of somebody who is not known; nothing that is in it.
 
@@ -125,24 +136,23 @@ class OneByOne:
             np.array(codes, np.int32),
         )
         number = -1 if segment is None else segment
-        return self._offers(_fixed(purchases), -1, number, k, language, without=frozenset(codes))
+        # What is in the basket is what this customer has bought.
+        return self._offers(_fixed(purchases), -1, number, k, "new", language)
 
     def _offers(
-        self,
-        purchases: Purchases,
-        myself: int,
-        number: int,
-        k: int,
-        language: str,
-        without: frozenset[int] = frozenset(),
+        self, purchases: Purchases, myself: int, number: int, k: int, only: str | None, language: str
     ) -> list[Offer]:
         from engine.recommend.one_kernels import rank_one
 
+        check_language(language)
+        if only is not None and only not in ONLY:
+            raise SettingError.from_unknown("only", only, ONLY)
         segment = self._nobody if number < 0 else number
         with self._busy:
             top, scores, signals, closest, facts = rank_one(
-                purchases, self._day, myself, segment, *self._tables, k + len(without), *self._space, self._scratch
-            )
+                purchases, self._day, myself, segment, *self._tables, self._wanted[only], self._sizes, self._weights,
+                k, *self._space, self._scratch,
+            )  # fmt: skip
         new = np.array(purchases.basket_start[0] == purchases.basket_start[1])
         has_segments = self.recommender.segments.height > 0
         day = np.array(self._day)
@@ -152,10 +162,6 @@ class OneByOne:
         of = int((closest >= 0).sum())
         offers: list[Offer] = []
         for q, code in enumerate(top.tolist()):
-            if code in without:
-                continue
-            if len(offers) == k:
-                break
             reason, partner = REASONS[reasons[q]], partners[q]
             figures = (
                 times[q],
@@ -170,7 +176,7 @@ class OneByOne:
             called = self._names[partner] if partner >= 0 else ""
             offers.append(
                 {
-                    "rank": len(offers) + 1,
+                    "rank": q + 1,
                     "product_id": self._product_ids[code],
                     "product": self._names[code],
                     "score": float(scores[q]),

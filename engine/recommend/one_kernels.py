@@ -19,11 +19,12 @@ from engine.recommend.kernels import (
     People,
     Purchases,
     Scratch,
+    Wanted,
     Weights,
     candidates,
 )
 from engine.recommend.rank_kernels import best_products, score_all
-from engine.recommend.reason_kernels import facts_of
+from engine.recommend.reason_kernels import Facts, facts_of
 
 Array = np.ndarray[Any, Any]
 
@@ -40,6 +41,7 @@ def rank_one(
     market: Market,
     groups: Groups,
     habits: Habits,
+    wanted: Wanted,
     sizes: Array,
     weights: Weights,
     k: int,
@@ -52,14 +54,14 @@ def rank_one(
     """Return the best products of the only customer of ``p``, what their scores rest on, and the facts of reasons.
 
     ``top`` (kept,) int32, ``scores`` (kept,), ``signals_of_top`` (kept, WIDTH), ``closest`` (CLOSEST,), ``facts``
-    (6, kept) int32 in the order of :func:`engine.recommend.reason_kernels.fact_chunks`. ``found`` (room,), ``signals``
+    (6, kept) int32 in the order of :class:`engine.recommend.reason_kernels.Facts`. ``found`` (room,), ``signals``
     (room, WIDTH), ``columns`` (WIDTH, room), ``value`` (room,) and ``s`` are work space; ``s`` is cleared at the end.
     """
     closest = np.empty((1, CLOSEST), np.int32)
     end = p.basket_start[1]
     size = candidates(
-        p, 0, end, day, myself, segment, along, following, people, market, groups, habits, sizes, s, found, signals,
-        closest[0],
+        p, 0, end, day, myself, segment, along, following, people, market, groups, habits, wanted, sizes, s, found,
+        signals, closest[0],
     )  # fmt: skip
     if end > p.basket_start[0]:
         score_all(signals, size, weights, columns, value)
@@ -77,8 +79,6 @@ def rank_one(
         scores[q] = value[order[q]]
         signals_of_top[q] = signals[order[q]]
     facts = np.empty((6, 1, kept), np.int32)
-    facts_of(
-        p, 0, end, top, closest, along, following, people, facts[0], facts[1], facts[2], facts[3], facts[4], facts[5],
-        s, np.empty(kept, np.float32),
-    )  # fmt: skip
+    rows = Facts(facts[0], facts[1], facts[2], facts[3], facts[4], facts[5])
+    facts_of(p, 0, end, top, closest, along, following, people, rows, s, np.empty(kept, np.float32))
     return top[0], scores, signals_of_top, closest[0], facts[:, 0]

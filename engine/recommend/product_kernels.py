@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from engine.clustering.jit import compiled
-from engine.recommend.kernels import best_of
+from engine.recommend.heap_kernels import best_of
 
 Array = np.ndarray[Any, Any]
 
@@ -72,3 +72,79 @@ def best_of_product(
             for place in range(k):
                 out[row, place] = order[place] if place < found else -1
                 out_value[row, place] = total[order[place]] if place < found else 0.0
+
+
+# As above: no fused steps, and the sums in the order of the neighbours, so that a mean over the first hundred is the
+# same whether it is all that is asked for or the beginning of a longer walk.
+@compiled(parallel=True, math=frozenset())
+def best_of_blends(
+    own_start: Array,
+    own_column: Array,
+    own_value: Array,
+    start: Array,
+    column: Array,
+    value: Array,
+    near: Array,
+    numbers: Array,
+    alphas: Array,
+    width: int,
+    out: Array,
+    out_value: Array,
+) -> None:
+    """Write the largest entries above 0 of each own row blended with the mean of its nearest rows; -1 and 0 where none.
+
+    An entry is ``alpha * own + (1 - alpha) * mean``. Both matrices come as rows of (column, value) with values above 0.
+    ``near`` (n, most): rows of the second matrix, the nearest first, -1 after the last; ``numbers`` (t,), ascending:
+    over how many of them the mean is, or over those that there are; ``alphas`` (a,). ``out`` (t, a, n, k).
+
+    One walk along the neighbours does for all numbers. Whatever alpha is, columns that the own row lacks are in the
+    order of their means, so that the first k of these and the own columns are all that can be among the k largest.
+    """
+    n, most = near.shape
+    k = out.shape[3]
+    for block in prange(-(-n // BLOCK)):
+        total = np.zeros(width, np.float64)
+        score = np.zeros(width, np.float64)
+        own = np.zeros(width, np.float64)
+        # A place more than there are columns: what is written there is not kept.
+        touched = np.empty(width + 1, np.int32)
+        among = np.empty(width + 1, np.int32)
+        order = np.empty(width + k, np.int32)
+        best = np.empty(k, np.int32)
+        for row in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
+            first, end = own_start[row], own_start[row + 1]
+            for r in range(first, end):
+                own[own_column[r]] = own_value[r]
+            size = there = 0
+            for t in range(len(numbers)):
+                while there < min(numbers[t], most) and near[row, there] >= 0:
+                    other = near[row, there]
+                    for q in range(start[other], start[other + 1]):
+                        j = column[q]
+                        touched[size] = j
+                        size += total[j] == 0.0
+                        total[j] += value[q]
+                    there += 1
+                strange = 0
+                for place in range(size):
+                    among[strange] = touched[place]
+                    strange += own[touched[place]] == 0.0
+                shortlist = best_of(total, among, strange, k, order)
+                for r in range(first, end):
+                    order[shortlist] = own_column[r]
+                    shortlist += 1
+                for a in range(len(alphas)):
+                    kept = 0
+                    for place in range(shortlist):
+                        j = order[place]
+                        score[j] = alphas[a] * own[j] + (1.0 - alphas[a]) * (total[j] / max(there, 1))
+                        among[kept] = j
+                        kept += score[j] > 0.0
+                    found = best_of(score, among, kept, k, best)
+                    for place in range(k):
+                        out[t, a, row, place] = best[place] if place < found else -1
+                        out_value[t, a, row, place] = score[best[place]] if place < found else 0.0
+            for place in range(size):
+                total[touched[place]] = 0.0
+            for r in range(first, end):
+                own[own_column[r]] = 0.0

@@ -8,6 +8,7 @@ import numpy as np
 from numba import prange
 
 from engine.clustering.jit import compiled
+from engine.recommend.heap_kernels import better
 from engine.recommend.kernels import (
     BLOCK,
     CLOSEST,
@@ -20,8 +21,8 @@ from engine.recommend.kernels import (
     Market,
     People,
     Purchases,
+    Wanted,
     Weights,
-    better,
     candidates,
     scratch,
 )
@@ -43,6 +44,7 @@ def rank_chunks(
     lines: Array,
     groups: Groups,
     habits: Habits,
+    wanted: Wanted,
     sizes: Array,
     room: int,
     weights: Weights,
@@ -73,7 +75,7 @@ def rank_chunks(
             market = Market(markets.fresh[line], markets.recent[line], markets.ever, markets.popular[line])
             size = candidates(
                 p, c, ends[c], days[c], myself[c], segments[c], along, following, people, market, groups, habits,
-                sizes, s, found, signals, closest,
+                wanted, sizes, s, found, signals, closest,
             )  # fmt: skip
             if ends[c] > p.basket_start[c]:
                 score_all(signals, size, weights, columns, value)
@@ -149,6 +151,7 @@ def sample_chunks(
     lines: Array,
     groups: Groups,
     habits: Habits,
+    wanted: Wanted,
     sizes: Array,
     found: Array,
     signals: Array,
@@ -167,5 +170,5 @@ def sample_chunks(
             market = Market(markets.fresh[line], markets.recent[line], markets.ever, markets.popular[line])
             size[q] = candidates(
                 p, who[q], ends[q], days[q], myself[q], segments[q], along, following, people, market, groups, habits,
-                sizes, s, found[q], signals[q], closest,
+                wanted, sizes, s, found[q], signals[q], closest,
             )  # fmt: skip

@@ -259,6 +259,29 @@ def test_a_customer_of_a_thousand_baskets() -> None:
     assert machine.codes[0, 0] == 19
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_only_new_or_bought_products_and_never_the_excluded(seed: int) -> None:
+    case = odd_case(seed)
+    m = case.history.m
+    asked = {"day": case.days, "segments": case.asked_segments}
+    never = np.random.default_rng(seed).random(m) < 0.3
+    with pytest.MonkeyPatch.context() as patch:
+        limited(patch, case.limits)
+        whole = case.model.recommend(case.history, m, **asked)
+        for only, excluded in (("new", None), ("bought", None), (None, never), ("new", never), ("bought", never)):
+            found = case.model.recommend(case.history, m, only=only, excluded=excluded, **asked)
+            for line, baskets in enumerate(case.history.each()):
+                owned = {code for basket in baskets for code in basket}
+                kept = [
+                    code
+                    for code in whole[line].tolist()
+                    if code >= 0
+                    and (only is None or (code in owned) == (only == "bought"))
+                    and (excluded is None or not excluded[code])
+                ]
+                assert found[line].tolist() == kept + [-1] * (m - len(kept))
+
+
 def test_never_what_is_owned_and_bought_once() -> None:
     customers = [[(day, [0, 1 + (c + day) % 6] if day < 3 else [0]) for day in range(5)] for c in range(600)]
     history = twin.baskets_of(customers, 7)
@@ -322,6 +345,11 @@ def test_what_is_asked_for_wrongly() -> None:
     with pytest.raises(DataError, match="category"):
         NextBasket(category=np.zeros(3, np.int32)).fit(history)
     model.fit(history, np.arange(60, dtype=np.int32) % 2)
+    with pytest.raises(SettingError, match=r"only.*new, bought"):
+        model.recommend(history, 5, only="old")
+    for excluded in (np.zeros(3, bool), np.zeros(12, np.int8)):
+        with pytest.raises(DataError, match="excluded: expected a truth value for each of 12 products"):
+            model.recommend(history, 5, excluded=excluded)
     for k in (0, -3):
         with pytest.raises(SettingError, match="at least 1 product"):
             model.recommend(history, k)
