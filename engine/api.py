@@ -186,12 +186,13 @@ def recommender(
     window_days: int | None = None,
     level: str = "product_id",
     basket: Literal["order", "day"] = "order",
-    segments: Segmentation | pl.DataFrame | None = None,
-    products: pl.DataFrame | None = None,
+    segments: Segmentation | pl.DataFrame | pd.DataFrame | None = None,
+    products: pl.DataFrame | pd.DataFrame | None = None,
     name: str | None = None,
     category: str | None = None,
     repurchase: Mapping[str, bool] | None = None,
     once_below: float = 0.02,
+    exclude: Sequence[str] | None = None,
     seed: int = 0,
 ) -> CustomerRecommender:
     """Return what recommends products to the customers behind some transactions.
@@ -209,8 +210,8 @@ def recommender(
     segments
         A segmentation, or a frame with ``customer_id`` and ``segment_id``; ``None``: no segments.
     products
-        ``product_id`` and what is known of each product; by default what a lake has.
-    name, category, repurchase, once_below, seed
+        A Polars or pandas frame with ``product_id`` and what is known of each product; by default what a lake has.
+    name, category, repurchase, once_below, exclude, seed
         See :meth:`engine.recommend.recommender.CustomerRecommender.fit`.
 
     Returns
@@ -235,12 +236,30 @@ def recommender(
     ...     schema=["customer_id", "order_id", "timestamp", "product_id", "amount"], orient="row")
     >>> offers = recommender(sales).recommend([3], k=2)
     >>> offers.select("rank", "product", "why").row(0)
-    (1, 'bread', 'you buy it every 4 weeks')
+    (1, 'bread', 'bought every 4 weeks')
+
+    From files, by way of a lake, which is read once and stays; what a customer has not bought yet:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from engine.lake.ingest import ingest
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     at = Path(folder)
+    ...     sales.write_csv(at / "sales.csv")
+    ...     recipe = Recipe.from_mapping({"name": "shop", "path": str(at / "sales.csv")})
+    ...     _ = ingest(recipe, at / "lake", rejects=at / "rejects.parquet")
+    ...     of_lake = recommender(Lake.open(at / "lake"))
+    >>> of_lake
+    <CustomerRecommender: 80 customers, 7 products, 0 segments, for 2024-12-29>
+    >>> set(of_lake.recommend(None, 5, only="new")["times_bought"])
+    {0}
     """
     from engine.recommend.history import build_history
     from engine.recommend.kept_history import kept_history
     from engine.recommend.recommender import CustomerRecommender
 
+    assignments = segments.assignments if isinstance(segments, Segmentation) else _table(segments, "segments")
+    further = _table(products, "products")
     chosen: Any = {"as_of": as_of, "window_days": window_days, "level": level, "basket": basket}
     with TemporaryDirectory() as scratch:
         if isinstance(transactions, Lake):
@@ -249,9 +268,9 @@ def recommender(
             source = _in_memory(transactions, columns or {})
             history = build_history(source, Path(scratch) / "history", **chosen)
         bought, known = history.baskets(), history.products
-    if products is not None:
-        require_columns(products.columns, ["product_id"], where="products")
-        further = products.with_columns(pl.col("product_id").cast(pl.String)).unique("product_id", keep="first")
+    if further is not None:
+        require_columns(further.columns, ["product_id"], where="products")
+        further = further.with_columns(pl.col("product_id").cast(pl.String)).unique("product_id", keep="first")
         known = known.select("product_id", pl.exclude(further.columns)).join(
             further, on="product_id", how="left", maintain_order="left"
         )
@@ -264,7 +283,8 @@ def recommender(
         category=category,
         repurchase=repurchase,
         once_below=once_below,
-        assignments=segments.assignments if isinstance(segments, Segmentation) else segments,
+        exclude=exclude,
+        assignments=assignments,
         segments=segment_names(named) if named else None,
         seed=seed,
     )
@@ -309,6 +329,18 @@ def model_customers(
     return customer_table(
         source, columns=model.spec.names, as_of=as_of, window_days=model.window_days, where=where, cache=cache
     ).frame
+
+
+def _table(given: Any, what: str) -> pl.DataFrame | None:
+    """Return a small table that somebody gave, of Polars or pandas."""
+    if given is None or isinstance(given, pl.DataFrame):
+        return given
+    if isinstance(given, pl.LazyFrame):
+        return given.collect()
+    if not hasattr(given, "to_dict") or not hasattr(given, "columns"):
+        expected = "a segmentation, or a" if what == "segments" else "a"
+        raise SettingError(f"{what}: expected {expected} Polars or pandas frame; got {type(given).__name__}.")
+    return _from_pandas(given)
 
 
 def _in_memory(transactions: Any, columns: Mapping[str, str]) -> FrameSource:

@@ -43,6 +43,7 @@ def check_settings(c: RecommendConfig) -> None:
     """
     from engine.errors import SettingError
     from engine.neighbours.checks import check_seed
+    from engine.recommend.next_basket import ONLY
     from engine.recommend.recommender import MOST_K
     from engine.schema import check_language
     from experiments.recommend_evaluate import check_evaluation
@@ -58,6 +59,13 @@ def check_settings(c: RecommendConfig) -> None:
         raise SettingError(f"k: expected 1 to {MOST_K:,} products for each customer; got {c.k}.")
     if not 0.0 <= c.recommend.once_below <= 1.0:
         raise SettingError(f"recommend.once_below: expected a share from 0 to 1; got {c.recommend.once_below}.")
+    if c.recommend.only is not None and c.recommend.only not in ONLY:
+        raise SettingError.from_unknown("recommend.only", c.recommend.only, ONLY)
+    if c.recommend.only is not None and c.action == "evaluate":
+        raise SettingError(
+            "recommend.only: an evaluation has a table of its own for products that are new to the customer. Leave it "
+            "out."
+        )
     told = c.recommend.repurchase
     if told is not None and (
         not isinstance(told, Mapping) or not all(isinstance(again, bool) for again in told.values())
@@ -66,6 +74,7 @@ def check_settings(c: RecommendConfig) -> None:
             "recommend.repurchase: expected true or false by category, '{COFFEE: true, GRILLS: false}'; got "
             f"{told!r}."
         )
+    check_assignments(c)
     check_segments(c)
     if c.action == "evaluate":
         check_evaluation(c)
@@ -87,6 +96,26 @@ def check_settings(c: RecommendConfig) -> None:
         given = [name for name, there in from_lake.items() if there]
         if given:
             raise SettingError(f"expected baskets.path, or a lake; got baskets.path and {', '.join(given)}.")
+
+
+def check_assignments(c: RecommendConfig) -> None:
+    """Raise :class:`SettingError` where ``assignments`` is a folder of another kind, and say of which."""
+    from pathlib import Path
+
+    from engine.errors import SettingError
+
+    if c.assignments is None:
+        return
+    folder = Path(c.assignments)
+    hint = ""
+    if (folder / "transactions").is_dir():
+        hint = "This is a lake; it holds no segments. `cartera segment lake=… out=DIR` makes them: assignments=DIR."
+    elif (folder / "recommend.json").is_file():
+        hint = "This is what `cartera recommend` wrote; give the folder that its segments came from."
+    if hint and not (folder / "assignments.parquet").is_file():
+        raise SettingError(
+            f"assignments={folder}: expected a folder that `cartera segment` or `cartera score` left. {hint}"
+        )
 
 
 main = verb("recommend")(run)

@@ -16,6 +16,7 @@ from engine.errors import DataError, TrackingError
 from engine.schema import Word
 from experiments.failures import PartlyDoneError
 from experiments.multirun import parent_run
+from experiments.recommend_why import Note, worded
 
 if TYPE_CHECKING:
     from engine.compute import Compute
@@ -119,6 +120,7 @@ def recommend_all(c: RecommendConfig, out: Path, config_yaml: str) -> float | No
     if tracker.where:
         print(f"mlflow: {tracker.where}")
     print_batch(c, batch, out)
+    print(Word("To read: open", "Para leerlo, abra").text(c.language), out / "recommend.html")
     missed = [f"the recommendations are complete in {out}; not done: {each}" for each in batch.tables.missed]
     if untracked is not None:
         missed.append(f"the results are complete in {out}, but not all was tracked: {untracked}")
@@ -154,6 +156,9 @@ def find_all(
     whom = None if asked is None else known_among(own.customer_ids, asked, history.as_of, notes)
     with timed(seconds, "fit"), progress.step("fit"):
         recommender = fit(c, own, history.products, as_of=history.as_of, segmented=segmented, category=category)
+    left_out = int(recommender.excluded.sum())
+    if left_out:
+        notes.append(not_offered(left_out, len(own.item) - len(recommender.history.item)))
     if c.k > history.m:
         notes.append(fewer_products(c.k, history.m))
     note_in_inventory(read.lake, folder, out, history)
@@ -177,7 +182,7 @@ def known_among(ids: pl.Series, asked: pl.Series, as_of: datetime, notes: list[W
     DataError
         Nobody has.
     """
-    from engine.recommend.recommender import as_ids
+    from engine.recommend.by_code import as_ids
 
     own = as_ids(asked, ids.dtype)
     there = own.is_in(ids.implode()).fill_null(False)
@@ -199,11 +204,25 @@ def known_among(ids: pl.Series, asked: pl.Series, as_of: datetime, notes: list[W
     return known
 
 
+def not_offered(products: int, purchases: int) -> Word:
+    """Return what was excluded, in figures."""
+    return worded(
+        "{products} products are left out: they are never offered, and their {purchases} purchases do not count.",
+        "Se excluyen {products} productos: no se ofrecen nunca, y sus {purchases} compras no cuentan.",
+        "recommend.exclude=",
+        products=products,
+        purchases=purchases,
+    )
+
+
 def fewer_products(k: int, products: int) -> Word:
     """Return the warning that lists are shorter than asked."""
-    return Word(
-        f"k={k}: there are {products:,} products, so lists are shorter.",
-        f"k={k}: hay {products} productos, así que las listas son más cortas.",
+    return worded(
+        "There are {products} products, so lists are shorter than {k}.",
+        "Hay {products} productos, así que las listas tienen menos de {k}.",
+        "k=",
+        products=products,
+        k=k,
     )
 
 
@@ -222,7 +241,7 @@ def write_recommendations(
     scratch.mkdir()
     parts: list[Path] = []
     customers = recommender.history.n if whom is None else len(whom)
-    for part in recommender.parts(whom, c.k, language=c.language):
+    for part in recommender.parts(whom, c.k, only=c.recommend.only, language=c.language):
         parts.append(scratch / f"{len(parts):06d}.parquet")
         part.write_parquet(parts[-1])
         written.rows += part.height
@@ -245,22 +264,37 @@ def check_last_basket(
     category: str | None,
     notes: list[Word],
 ) -> Evaluation | None:
-    """Return how well the last baskets are foreseen; ``None``, with a note, where too few customers have three."""
+    """Return how well the last baskets are foreseen; ``None``, with a note, where too few customers have three.
+
+    Where only new products are offered, what was new is judged.
+    """
     from experiments.recommend_model import Ours, checked
 
     if not c.recommend.check:
         return None
     try:
-        found = checked(recommender, Ours(c, recommender.products, segmented, category), c.k, c.seed)
+        found: Evaluation | None = checked(recommender, Ours(c, recommender.products, segmented, category), c.k, c.seed)
     except DataError as error:
         notes.append(
-            Word(
-                f"How good the recommendations are could not be checked on the last baskets: {error}",
+            Note(
+                "How good the recommendations are could not be checked on the last baskets: too few customers have "
+                "three.",
                 "No se pudo comprobar con las últimas cestas lo buenas que son las recomendaciones: muy pocos "
-                "clientes tienen tres cestas.",
+                "clientes tienen tres.",
+                str(error),
             )
         )
         return None
+    if c.recommend.only == "new":
+        notes.append(
+            Word(
+                "How well the last baskets were foreseen is told of what was new to the customers, as only that is "
+                "recommended.",
+                "Lo bien que se previeron las últimas cestas se refiere a lo que era nuevo para los clientes, porque "
+                "solo eso se recomienda.",
+            )
+        )
+        found = None if found is None else found.new
     if segmented is not None:
         notes.append(
             Word(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from engine.errors import ColumnsMissingError, DataError, SettingError
 from engine.schema import Word
@@ -19,12 +19,20 @@ from experiments.multirun import parent_run
 
 if TYPE_CHECKING:
     from engine.recommend.baselines import Recommender
-    from engine.recommend.baskets import Baskets
+    from engine.recommend.baskets import Baskets, Targets
+    from engine.recommend.tifu_knn import TifuKNN
     from experiments.progress import Progress
     from experiments.recommend_people import Segmented
     from experiments.settings import RecommendConfig
 
+log = logging.getLogger("cartera.recommend")
+
 NAMES = ("cartera", "popular", "personal", "personal_then_popular", "segment_popular", "item_knn", "tifu_knn")
+BY_DEFAULT = ("cartera", "personal", "item_knn", "tifu_knn")
+SLOW = "tifu_knn"
+"""What is left out by default where it would take longer than :data:`PATIENCE_S`."""
+PATIENCE_S = 120.0
+
 TUNED_CUSTOMERS = 1_000
 """Customers at most whose baskets settings are tuned on."""
 
@@ -62,6 +70,7 @@ def evaluate_recommenders(c: RecommendConfig, out: Path, config_yaml: str) -> fl
     from engine.tracking import open_tracker
     from experiments.output import output
     from experiments.progress import Progress
+    from experiments.recommend_new import print_new, write_new
     from experiments.recommend_outcome import print_evaluation, record, write_evaluation
     from experiments.transactions import input_paths
 
@@ -80,10 +89,12 @@ def evaluate_recommenders(c: RecommendConfig, out: Path, config_yaml: str) -> fl
         with timed(seconds, "read"):
             known = read_known(c, border, folder, progress, compute, notes)
         numbers = None if known.segmented is None else known.segmented.numbers(known.history.customer_ids)
+        known = without_excluded(c, known, notes)
+        c = with_recommenders(c, known.history, border, notes)
         with tracker:
-            with timed(seconds, "tune"), progress.step("tune"):
-                recommenders = [made(name, c, known, border) for name in c.evaluate.recommenders]
-            with timed(seconds, "evaluate"), progress.step("evaluate"):
+            with timed(seconds, "tune"):
+                recommenders = [made(name, c, known, border) for name in chosen(c)]
+            with timed(seconds, "evaluate"):
                 found = evaluate(
                     with_baseline(recommenders, c),
                     known.history,
@@ -94,18 +105,78 @@ def evaluate_recommenders(c: RecommendConfig, out: Path, config_yaml: str) -> fl
                     date=border,
                     segments=numbers,
                     as_of_targets=c.evaluate.day_known,
+                    progress=tell,
                 )
             (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
             facts = write_evaluation(c, known, found, recommenders, notes, seconds, folder)
+            if found.new is not None:
+                write_new(c, found.new, folder)
             untracked = record(tracker, c, facts, found, folder) if tracker.where else None
     for note in notes:
         progress.warn(note.text(c.language))
     if tracker.where:
         print(f"mlflow: {tracker.where}")
     print_evaluation(c, found, out)
+    if found.new is not None:
+        print_new(c, found.new, out)
     if untracked is not None:
         raise PartlyDoneError(f"the results are complete in {out}, but not all was tracked: {untracked}")
-    return found.measures[c.evaluate.recommenders[0]]["ndcg"].mean
+    return found.measures[chosen(c)[0]]["ndcg"].mean
+
+
+def tell(name: str, customers: int, learning_s: float, answering_s: float) -> None:
+    """Say how quick a recommender was."""
+    pace = customers / max(answering_s, 1e-9)
+    log.info(
+        "%s: learnt in %.1f s; %d customers in %.1f s, %.0f a second", name, learning_s, customers, answering_s, pace
+    )
+
+
+def chosen(c: RecommendConfig) -> list[str]:
+    """Return who takes part."""
+    names: list[str] = list(BY_DEFAULT) if c.evaluate.recommenders is None else c.evaluate.recommenders
+    return names
+
+
+def with_recommenders(c: RecommendConfig, history: Baskets, border: date | None, notes: list[Word]) -> RecommendConfig:
+    """Return the settings with the recommenders named; one that is slow here is left out, unless it was named."""
+    if c.evaluate.recommenders is not None:
+        return c
+    names = chosen(c)
+    from engine.recommend.tifu_knn import seconds_to_tune
+
+    past, sample, grid, base = to_tune(c, history, border)
+    seconds = seconds_to_tune(past, sample.customers, grid=grid, base=base, threads=cores()) if grid else 0.0
+    if seconds > PATIENCE_S:
+        names.remove(SLOW)
+        ask = f"'evaluate.recommenders=[{','.join(BY_DEFAULT)}]'"
+        notes.append(
+            Word(
+                f"{SLOW} is left out: to tune it would take about {seconds / 60:.0f} minutes. Ask for it with {ask}.",
+                f"{SLOW} no participa: ajustarlo llevaría unos {seconds / 60:.0f} minutos. Se pide con {ask}.",
+            )
+        )
+    return replace(c, evaluate=replace(c.evaluate, recommenders=names))
+
+
+def cores() -> int:
+    """Return how many the machine code works on."""
+    import numba
+
+    return numba.get_num_threads()
+
+
+def without_excluded(c: RecommendConfig, known: Known, notes: list[Word]) -> Known:
+    """Return what recommenders are judged on without what is never offered: nobody has to foresee it."""
+    from engine.recommend.by_code import excluded, named
+    from experiments.recommend_batch import not_offered
+
+    if not c.recommend.exclude:
+        return known
+    never = excluded(named(known.history.products, known.products, None), known.category, c.recommend.exclude)
+    history = known.history.without(never)
+    notes.append(not_offered(int(never.sum()), len(known.history.item) - len(history.item)))
+    return replace(known, history=history)
 
 
 def check_evaluation(c: RecommendConfig) -> date | None:
@@ -114,14 +185,15 @@ def check_evaluation(c: RecommendConfig) -> date | None:
     from engine.recommend.tifu_knn import TifuKNN
 
     e = c.evaluate
-    if not e.recommenders:
-        raise SettingError(f"evaluate.recommenders: expected one or more of {', '.join(NAMES)}; got none.")
-    for name in e.recommenders:
+    names = chosen(c)
+    if not names or not isinstance(names, list):
+        raise SettingError(f"evaluate.recommenders: expected a list of one or more of {', '.join(NAMES)}; got {names}.")
+    for name in names:
         if name not in NAMES:
             raise SettingError.from_unknown("evaluate.recommenders", name, NAMES)
-    if len(set(e.recommenders)) < len(e.recommenders):
-        raise SettingError(f"evaluate.recommenders: expected each once; got {', '.join(e.recommenders)}.")
-    if "segment_popular" in e.recommenders and c.assignments is None and c.bundle is None:
+    if len(set(names)) < len(names):
+        raise SettingError(f"evaluate.recommenders: expected each once; got {', '.join(names)}.")
+    if "segment_popular" in names and c.assignments is None and c.bundle is None:
         raise SettingError("evaluate.recommenders: segment_popular needs segments; add assignments= or bundle=.")
     if e.split not in SPLITS:
         raise SettingError.from_unknown("evaluate.split", e.split, SPLITS)
@@ -230,25 +302,29 @@ def with_baseline(recommenders: list[Recommender], c: RecommendConfig) -> list[R
 
 def tuned_tifu_knn(c: RecommendConfig, history: Baskets, border: date | None) -> Recommender:
     """Return TIFU-KNN with the settings given, the others tuned on the basket before the one to be foreseen."""
-    from engine.recommend.baskets import Targets
-    from engine.recommend.tifu_knn import GRID, TifuKNN, tuned
+    from engine.recommend.tifu_knn import seconds_to_tune, tuned
+
+    past, sample, grid, base = to_tune(c, history, border)
+    if not grid or not len(sample.customers):
+        # Nothing to tune, or nobody has a basket to tune on.
+        return base
+    about = seconds_to_tune(past, sample.customers, grid=grid, base=base, threads=cores())
+    log.info("%s: tuning on %d customers, about %.0f s", SLOW, len(sample.customers), about)
+    return tuned(past, sample, grid=grid, at=c.k, base=base)
+
+
+def to_tune(
+    c: RecommendConfig, history: Baskets, border: date | None
+) -> tuple[Baskets, Targets, dict[str, Sequence[Any]], TifuKNN]:
+    """Return what TIFU-KNN is tuned on, what is tried, and the settings that are given."""
+    from engine.recommend.tifu_knn import GRID, TifuKNN
 
     given = {name: value for name, value in vars(c.evaluate.tifu_knn).items() if value is not None}
-    base = TifuKNN(**given)
     grid = {name: values for name, values in GRID.items() if name not in given}
-    if not grid:
-        return base
     if border is None:
         past, targets = history.without_last(c.evaluate.last + 1)
     else:
         past, targets = history.before((border - date(1970, 1, 1)).days).without_last(1)
     count = len(targets.customers)
-    if not count:
-        # Nobody has a basket to tune on.
-        return base
     who = np.sort(np.random.default_rng(c.seed).choice(count, min(TUNED_CUSTOMERS, count), replace=False))
-    sizes = np.diff(targets.start)[who]
-    start: NDArray[np.int64] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    rows = np.repeat(targets.start[who] - start[:-1], sizes) + np.arange(start[-1])
-    sample = Targets(targets.customers[who], targets.day[who], start, targets.item[rows])
-    return tuned(past, sample, grid=grid, at=c.k, base=base)
+    return past, targets.take(who), grid, TifuKNN(**given)

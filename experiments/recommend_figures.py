@@ -48,6 +48,8 @@ def write_facts(c: RecommendConfig, batch: Batch, path: Path) -> dict[str, Any]:
         "lake_version": batch.history.lake_version,
         "seed": c.seed,
         "k": c.k,
+        "only": c.recommend.only,
+        "exclude": c.recommend.exclude,
         "category": category_of(c, batch.history.products),
         "once_below": c.recommend.once_below,
         "rows": batch.history.rows,
@@ -62,8 +64,8 @@ def write_facts(c: RecommendConfig, batch: Batch, path: Path) -> dict[str, Any]:
         "foreseen": None if batch.found is None else batch.found.to_dict(),
         "segments": [
             {"segment_id": row["segment_id"], "en": row["name_en"], "es": row["name_es"],
-             "customers": sizes.get(row["segment"], 0)}
-            for row in segments.to_dicts()
+             "rank": batch.tables.ranks[row["segment_id"]], "customers": sizes.get(row["segment"], 0)}
+            for row in sorted(segments.to_dicts(), key=lambda row: batch.tables.ranks[row["segment_id"]])
         ],
         "tables": {name: table.height for name, table in batch.tables.tables.items()},
         "everyday": batch.tables.everyday.to_dicts(),
@@ -102,7 +104,7 @@ def print_batch(c: RecommendConfig, batch: Batch, out: Path) -> None:
             say(f"{shown.whole(written.rows)}, for {shown.date(batch.history.as_of.date().isoformat())}",
                 f"{shown.whole(written.rows)}, para el {shown.date(batch.history.as_of.date().isoformat())}"),
         ),
-        (say("last baskets", "últimas cestas"), foreseen(batch.found, language)),
+        *([(say("last baskets", "últimas cestas"), foreseen(batch.found, language))] if batch.found else []),
         (
             say("cross-selling rules", "reglas de venta cruzada"),
             MISSING if rules is None else shown.whole(rules.height),
@@ -114,20 +116,20 @@ def print_batch(c: RecommendConfig, batch: Batch, out: Path) -> None:
         print(f"{label:<{width}}{value}")
 
 
-def foreseen(found: Evaluation | None, language: str) -> str:
+def foreseen(found: Evaluation, language: str) -> str:
     """Return in a sentence how well the last baskets were foreseen, beside the best plain baseline."""
-    from engine.report.numbers import MISSING, NumberFormat
+    from engine.report.numbers import NumberFormat
+    from engine.report.recommend_words import RecommendWords
 
-    if found is None:
-        return MISSING
-    shown = NumberFormat(language)
+    shown, rule = NumberFormat(language), RecommendWords(language)(f"by_{found.baseline}")
+    rule = Word(f"“{rule}”", f"«{rule}»").text(language)
     ours, plain = found.measures["cartera"], found.measures[found.baseline]
     apart = found.differences["cartera"]["ndcg"]
     verdict = Word("alike", "igual")
     if apart.low > 0 or apart.high < 0:
         verdict = Word("better", "mejor") if apart.low > 0 else Word("worse", "peor")
     share, ndcg, beside = shown.percent(ours["recall"].mean), ours["ndcg"].mean, plain["ndcg"].mean
-    figures = f"(NDCG {shown.decimal(ndcg, 3)}; {found.baseline} {shown.decimal(beside, 3)}"
+    figures = f"(NDCG {shown.decimal(ndcg, 3)}; {rule} {shown.decimal(beside, 3)}"
     text = Word(
         f"{share} of them among {found.k} products {figures}: {verdict.en})",
         f"{share} de ellas entre {found.k} productos {figures}: {verdict.es})",

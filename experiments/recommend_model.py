@@ -106,6 +106,7 @@ def fit(
         category=category,
         repurchase=None if model.repurchase is None else dict(model.repurchase),
         once_below=model.once_below,
+        exclude=model.exclude,
         assignments=None if segmented is None else segmented.assignments,
         segments=None if segmented is None else segmented.segments,
         seed=c.seed,
@@ -146,12 +147,13 @@ class Ours:
         *,
         day: NDArray[np.int32] | int | None = None,
         segments: NDArray[np.int32] | None = None,
+        only: str | None = None,
     ) -> NDArray[np.int32]:
         """Return the codes of the best products; see :class:`engine.recommend.baselines.Recommender`."""
         from engine.recommend.baselines import fitted
 
         own = fitted(self._fitted, self.name)
-        return own.model.recommend(history, k, day=day, segments=segments)
+        return own.model.recommend(history, k, day=day, segments=segments, only=only, excluded=own.excluded)
 
 
 def checked(recommender: CustomerRecommender, ours: Ours, k: int, seed: int) -> Evaluation:

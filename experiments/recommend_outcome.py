@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from experiments.recommend_evaluate import Known
     from experiments.settings import RecommendConfig
 
-LOGGED = ("config.yaml", "evaluation.csv", "evaluation.json")
+LOGGED = ("config.yaml", "evaluation.csv", "evaluation_new.csv", "evaluation.json")
 SHOWN = ("precision", "recall", "ndcg", "ndcg_whole_basket", "recall_repeat", "recall_explore")
 
 HEADINGS: Mapping[str, Word] = {
@@ -111,7 +111,9 @@ def record(
             tracker.child(name, {**shared, "recommender": name, **own}, figures(found, name))
         tracker.metrics({**figures(found, first), "seconds": sum(facts["seconds"].values())})
         for name in LOGGED:
-            tracker.artifacts(folder / name)
+            # Of new products there is a table only where somebody bought some.
+            if (folder / name).exists():
+                tracker.artifacts(folder / name)
     except TrackingError as error:
         return error
     return None

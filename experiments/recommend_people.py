@@ -53,7 +53,7 @@ class Segmented:
         DataError
             None of them has a segment.
         """
-        from engine.recommend.recommender import as_ids
+        from engine.recommend.by_code import as_ids
 
         own = self.assignments.with_columns(as_ids(self.assignments[ID], customer_ids.dtype).alias(ID)).drop_nulls(ID)
         if own[ID].n_unique() < own.height:

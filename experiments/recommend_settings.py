@@ -14,6 +14,8 @@ class ModelConfig:
     category: str | None = None
     repurchase: Any = None
     once_below: float = 0.02
+    only: str | None = None
+    exclude: list[str] | None = None
     check: bool = True
 
 
@@ -61,7 +63,7 @@ class TifuKnnConfig:
 class EvaluateConfig:
     """The keys ``evaluate.…``."""
 
-    recommenders: list[str] = field(default_factory=lambda: ["cartera", "personal", "item_knn", "tifu_knn"])
+    recommenders: Any = None
     split: str = "last_basket"
     date: str | None = None
     last: int = 1

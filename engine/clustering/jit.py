@@ -41,6 +41,9 @@ def compiled(*, parallel: bool = False, math: frozenset[str] = MATH) -> Callable
     def build(function: Any) -> Any:
         import numba
 
+        if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+            # NUMBA_DISABLE_JIT=1: slow, and a debugger can step through it.
+            return function
         njit: Any = numba.njit
         options = {"nogil": True, "error_model": "numpy", "fastmath": set(math), "parallel": parallel}
         try:

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from engine.errors import DataError, SettingError
 from engine.recommend.baskets import Baskets
+from engine.recommend.most_bought import fill, first_new, most_bought, places_by_id
 from engine.recommend.sparse_rows import Lists, best_of_rows, bought_matrix, rows_to_matrix
 
 Segments = NDArray[np.int32]
 Kept = TypeVar("Kept")
-
-_ROWS_AT_ONCE = 65_536
 
 
 class Recommender(Protocol):
@@ -65,7 +64,24 @@ class Recommender(Protocol):
 
 
 @dataclass
-class Popular:
+class _Counted:
+    """What all customers bought, the most bought first, and how many products there are: what :meth:`fit` leaves."""
+
+    _order: Lists | None = field(default=None, init=False, repr=False, compare=False)
+    _m: int = field(default=0, init=False, repr=False, compare=False)
+
+    def _counted(self, history: Baskets, by: str) -> Self:
+        self._m, self._order = history.m, most_bought(history, by)
+        return self
+
+    def _asked(self, history: Baskets, k: int) -> Lists:
+        order = fitted(self._order, type(self).__name__)
+        check_asked(history, k, self._m)
+        return order
+
+
+@dataclass
+class Popular(_Counted):
     """The same products to everybody: those that most customers bought, or that are in most baskets.
 
     Parameters
@@ -85,8 +101,6 @@ class Popular:
     """
 
     by: Literal["customers", "rows"] = "customers"
-    _order: Lists | None = field(default=None, init=False, repr=False, compare=False)
-    _m: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.by not in ("customers", "rows"):
@@ -99,9 +113,7 @@ class Popular:
 
     def fit(self, history: Baskets, segments: Segments | None = None) -> Self:
         """Count."""
-        self._m = history.m
-        self._order = most_bought(history, self.by)
-        return self
+        return self._counted(history, self.by)
 
     def recommend(
         self,
@@ -110,15 +122,17 @@ class Popular:
         *,
         day: NDArray[np.int32] | int | None = None,
         segments: Segments | None = None,
+        only: str | None = None,
     ) -> Lists:
-        """Return the same list for all; see :meth:`Recommender.recommend`."""
-        order = fitted(self._order, self.name)
-        check_asked(history, k, self._m)
+        """Return the same list for all; with ``only="new"`` what each lacks. See :meth:`Recommender.recommend`."""
+        order = self._asked(history, k)
+        if _new_only(only):
+            return first_new(history, [order], np.zeros(history.n, np.int64), k)
         return fill(np.full((history.n, k), -1, np.int32), order)
 
 
 @dataclass
-class Personal:
+class Personal(_Counted):
     """What the customer bought in most baskets; a customer without a history gets nothing.
 
     Parameters
@@ -132,8 +146,6 @@ class Personal:
 
     ties: Literal["popularity", "recency"] = "popularity"
     filled: bool = False
-    _order: Lists | None = field(default=None, init=False, repr=False, compare=False)
-    _m: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.ties not in ("popularity", "recency"):
@@ -146,9 +158,7 @@ class Personal:
 
     def fit(self, history: Baskets, segments: Segments | None = None) -> Self:
         """Count what is popular; customers are counted when they are asked for."""
-        self._m = history.m
-        self._order = most_bought(history, "rows")
-        return self
+        return self._counted(history, "rows")
 
     def recommend(
         self,
@@ -159,8 +169,7 @@ class Personal:
         segments: Segments | None = None,
     ) -> Lists:
         """Return each customer's favourites; see :meth:`Recommender.recommend`."""
-        order = fitted(self._order, self.name)
-        check_asked(history, k, self._m)
+        order = self._asked(history, k)
         # What nobody bought at fit comes last.
         rank = np.full(history.m, len(order), np.int64)
         rank[order] = np.arange(len(order))
@@ -188,12 +197,10 @@ class PersonalThenPopular(Personal):
 
 
 @dataclass
-class SegmentPopular:
+class SegmentPopular(_Counted):
     """What most customers of the segment bought, then what most of all did; who has no segment gets the latter."""
 
-    _order: Lists | None = field(default=None, init=False, repr=False, compare=False)
     _own: dict[int, Lists] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _m: int = field(default=0, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -203,13 +210,11 @@ class SegmentPopular:
     def fit(self, history: Baskets, segments: Segments | None = None) -> Self:
         """Count in each segment; without segments raises :class:`SettingError`."""
         numbers = _segments_of(history, segments, self.name)
-        self._m = history.m
-        self._order = most_bought(history, "customers")
         self._own = {
             int(each): most_bought(history.take(np.flatnonzero(numbers == each)), "customers")
             for each in np.unique(numbers[numbers >= 0])
         }
-        return self
+        return self._counted(history, "customers")
 
     def recommend(
         self,
@@ -218,11 +223,16 @@ class SegmentPopular:
         *,
         day: NDArray[np.int32] | int | None = None,
         segments: Segments | None = None,
+        only: str | None = None,
     ) -> Lists:
-        """Return the list of each customer's segment; see :meth:`Recommender.recommend`."""
-        order = fitted(self._order, self.name)
-        check_asked(history, k, self._m)
+        """Return the list of each one's segment; with ``only="new"`` what each lacks of it."""
+        order = self._asked(history, k)
         numbers = _segments_of(history, segments, self.name)
+        if _new_only(only):
+            orders = [np.concatenate([own, order[~np.isin(order, own)]]) for own in self._own.values()]
+            places = {each: place for place, each in enumerate(self._own)}
+            which = np.array([places.get(int(number), len(orders)) for number in numbers], np.int64)
+            return first_new(history, [*orders, order], which, k)
         lists = np.full((history.n, k), -1, np.int32)
         for each, own in self._own.items():
             lists[numbers == each, : min(k, len(own))] = own[:k]
@@ -294,45 +304,10 @@ class ItemKNN:
         return best_of_rows(bought, alike, k, threads=self.threads)[0]
 
 
-def most_bought(history: Baskets, by: str) -> Lists:
-    """Return the codes of all products that were bought, those of most customers (or rows) first, then by id.
-
-    Not by code: codes may have been given by counts of a longer history, future baskets included.
-    """
-    item = history.item if by == "rows" else history.counts()[1]
-    count = np.bincount(item, minlength=history.m)
-    order = np.lexsort((places_by_id(history), -count))
-    return order[count[order] > 0].astype(np.int32)
-
-
-def places_by_id(history: Baskets) -> NDArray[np.int64]:
-    """Return the place of each product in the order of the ids, shape (m,)."""
-    places = np.empty(history.m, np.int64)
-    places[history.products.arg_sort().to_numpy()] = np.arange(history.m)
-    return places
-
-
-def fill(lists: Lists, order: Lists) -> Lists:
-    """Return the lists with their empty places (at the end) filled by the first of ``order`` that are not there yet.
-
-    Examples
-    --------
-    >>> fill(np.array([[4, -1, -1], [1, 2, 0]], dtype=np.int32), np.array([4, 0, 3], dtype=np.int32)).tolist()
-    [[4, 0, 3], [1, 2, 0]]
-    """
-    n, k = lists.shape
-    # With j products on a list at least k - j of the first k of the order are not among them.
-    spare = order[:k]
-    filled = lists.copy()
-    for begin in range(0, n, _ROWS_AT_ONCE):
-        block = filled[begin : begin + _ROWS_AT_ONCE]
-        rows = np.flatnonzero(block[:, -1] < 0)
-        own = block[rows]
-        new = ~(own[:, :, np.newaxis] == spare).any(axis=1)
-        place = (own >= 0).sum(axis=1)[:, np.newaxis] + np.cumsum(new, axis=1) - 1
-        row, which = np.nonzero(new & (place < k))
-        block[rows[row], place[row, which]] = spare[which]
-    return filled
+def _new_only(only: str | None) -> bool:
+    if only not in (None, "new"):
+        raise SettingError.from_unknown("only", only, ("new",))
+    return only == "new"
 
 
 def fitted(kept: Kept | None, name: str) -> Kept:

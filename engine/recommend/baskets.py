@@ -39,8 +39,14 @@ class Targets(NamedTuple):
     start: NDArray[np.int64]
     item: NDArray[np.int32]
 
+    def take(self, which: NDArray[np.int64]) -> Targets:
+        """Return some targets, by number, in the order given."""
+        start = np.concatenate([[0], np.cumsum(np.diff(self.start)[which])]).astype(np.int64)
+        item = self.item[ranges(self.start[which], self.start[which + 1])]
+        return Targets(self.customers[which], self.day[which], start, item)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Baskets:
     """Who bought what, when and together with what.
 
@@ -78,6 +84,9 @@ class Baskets:
     day: NDArray[np.int32]
     item_start: NDArray[np.int64]
     item: NDArray[np.int32]
+
+    def __repr__(self) -> str:
+        return f"<Baskets: {self.n:,} customers, {self.m:,} products, {self.baskets:,} baskets>"
 
     @property
     def n(self) -> int:
@@ -213,6 +222,20 @@ class Baskets:
         start = np.concatenate([[0], np.cumsum(np.diff(self.item_start)[which])]).astype(np.int64)
         item = self.item[ranges(self.item_start[which], self.item_start[which + 1])]
         return self._keeping(keep), Targets(who, self.day[which], start, item)
+
+    def without(self, products: NDArray[np.bool_]) -> Baskets:
+        """Return the histories without some products (a truth value for each, shape (m,)).
+
+        A basket that held nothing else is none; customers and the numbers of products stay.
+        """
+        if not products.any():
+            return self
+        keep = ~products[self.item]
+        sizes = np.diff(np.concatenate([[0], np.cumsum(keep)])[self.item_start])
+        whole = sizes > 0
+        basket_start = np.concatenate([[0], np.cumsum(whole)])[self.basket_start].astype(np.int64)
+        item_start = np.concatenate([[0], np.cumsum(sizes[whole])]).astype(np.int64)
+        return Baskets(self.customer_ids, self.products, basket_start, self.day[whole], item_start, self.item[keep])
 
     def owners(self) -> NDArray[np.int64]:
         """Return the customer of each purchase (row of ``item``), shape (rows,)."""

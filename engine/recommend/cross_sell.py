@@ -6,6 +6,7 @@ Why a plain count will not do, and what is counted in its place, stands at :func
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,7 +88,7 @@ class CrossSell:
         DataError
             The segment was not looked at, or nobody in the history bought the product.
         """
-        segments = checked_segments(history, segments)
+        segments = checked_segments(segments, history.n)
         if segment not in self.segments["segment"]:
             known = ", ".join(map(str, self.segments["segment"])) or "none"
             raise DataError(f"Cross-selling: no segment {segment}. Segments looked at: {known}.")
@@ -225,7 +226,7 @@ def cross_sell(
     ['bread', 'milk']
     """
     _check_settings(least_customers, most_pairs, most_sets, within_days, everyday_share, widest_customer, false_share)
-    of = np.zeros(history.n, dtype=np.int32) if segments is None else checked_segments(history, segments)
+    of = np.zeros(history.n, dtype=np.int32) if segments is None else checked_segments(segments, history.n)
     found: dict[int, tuple[Group, Found]] = {}
     everyday, looked_at = [], []
     with numba_threads(threads):
@@ -289,8 +290,8 @@ def _check_settings(
     if days is not None:
         whole["within_days"] = (days, 1)
     for name, (value, lowest) in whole.items():
-        if value < lowest:
-            raise SettingError(f"{name}: expected at least {lowest}; got {value}.")
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < lowest:
+            raise SettingError(f"{name}: expected a whole number, at least {lowest}; got {value!r}.")
     if not 0 < everyday <= 1:
         raise SettingError(f"everyday_share: expected more than 0 and at most 1; got {everyday}.")
     if not 0 < false_share < 1:

@@ -8,9 +8,11 @@ the baselines let the product id decide.
 from __future__ import annotations
 
 import datetime
-import logging
-from collections.abc import Mapping, Sequence
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,9 +22,7 @@ from numpy.typing import NDArray
 from engine.errors import DataError, SettingError
 from engine.recommend.baselines import PersonalThenPopular, Popular, Recommender, SegmentPopular, Segments
 from engine.recommend.baskets import Baskets, Targets
-from engine.recommend.metrics import MEASURES, Estimate, coverage, measure
-
-log = logging.getLogger(__name__)
+from engine.recommend.metrics import MEASURES, Estimate, coverage, judge
 
 SPLITS = ("last_basket", "date")
 DECIDES = "ndcg"
@@ -69,6 +69,9 @@ class Evaluation:
         For each other recommender its measures minus those of the baseline, on the same customers.
     values
         For each recommender the measures of each customer, in the order of ``customer_ids``.
+    new
+        The same for what was new to the customers: what they had bought before is neither listed nor to be foreseen,
+        and who bought nothing new takes no part. ``None`` where nobody did.
     """
 
     k: int
@@ -80,6 +83,7 @@ class Evaluation:
     differences: Mapping[str, Means]
     customer_ids: pl.Series = field(repr=False)
     values: Mapping[str, Mapping[str, NDArray[np.float64]]] = field(repr=False)
+    new: Evaluation | None = field(default=None, repr=False)
 
     @property
     def table(self) -> pl.DataFrame:
@@ -116,6 +120,7 @@ class Evaluation:
             "coverage": {name: _number(share) for name, share in self.coverage.items()},
             "differences": _plain(self.differences),
             "segments": {str(segment): _plain(means) for segment, means in self.segments.items()},
+            **({} if self.new is None else {"new": self.new.to_dict()}),
         }
 
 
@@ -181,10 +186,12 @@ def evaluate(
     date: datetime.date | None = None,
     segments: Segments | None = None,
     as_of_targets: bool = True,
+    progress: Callable[[str, int, float, float], None] | None = None,
 ) -> Evaluation:
     """Fit each recommender on the past and judge what it foresees.
 
-    :class:`Popular`, :class:`PersonalThenPopular` and, with segments, :class:`SegmentPopular` take part always.
+    :class:`Popular`, :class:`PersonalThenPopular` and, with segments, :class:`SegmentPopular` take part always. Those
+    whose ``recommend`` takes ``only`` are judged a second time, on products that are new to the customer.
 
     Parameters
     ----------
@@ -201,6 +208,9 @@ def evaluate(
     as_of_targets
         Whether they are told the day of the basket to be foreseen, as one is who recommends during a visit; otherwise
         they answer for the day after the past.
+    progress
+        Called after each recommender with its name, how many customers it was asked for, and the seconds that it took
+        to learn and to answer.
 
     Raises
     ------
@@ -218,6 +228,9 @@ def evaluate(
     >>> found.measures["personal"]["recall"].mean, found.protocol["targets"]
     (0.5, 2)
     """
+    for key, number in (("k", k), ("last", last), ("least", least)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer):
+            raise SettingError(f"{key}: expected a whole number; got {number!r}.")
     if split not in SPLITS:
         raise SettingError.from_unknown("split", split, SPLITS)
     if (split == "date") != (date is not None):
@@ -228,7 +241,10 @@ def evaluate(
         last_basket(history, last=last, least=least) if date is None else from_date(history, date, least=least)
     )
     if not len(targets.customers):
-        raise DataError(f"No customer has {least} baskets before one to foresee. Lower least, or choose another split.")
+        raise DataError(
+            f"No customer has {least} basket{'s' * (least != 1)} before one to foresee. Lower least, or choose another "
+            "split."
+        )
     baselines: list[Recommender] = [Popular(), PersonalThenPopular()]
     if segments is not None:
         baselines.append(SegmentPopular())
@@ -239,27 +255,68 @@ def evaluate(
 
     asked = past.take(targets.customers)
     own = None if segments is None else segments[targets.customers]
-    values, covered = {}, {}
+    unbought, who = _unbought(past, targets)
+    plain = [each.name for each in baselines]
+    measured, measured_new = judge(targets, past), judge(unbought, past)
+    values, covered, of_new, covered_new = {}, {}, {}, {}
     for each in everybody:
-        log.debug("evaluating %s", each.name)
+        began = time.perf_counter()
         fitted = each.fit(past, segments)
+        learnt = time.perf_counter()
         lists = fitted.recommend(asked, k, day=targets.day if as_of_targets else None, segments=own)
-        values[each.name] = measure(lists, targets, past)
-        covered[each.name] = coverage(lists, past)
+        answered = time.perf_counter()
+        values[each.name], covered[each.name] = measured(lists), coverage(lists, past)
+        if len(who) and "only" in inspect.signature(fitted.recommend).parameters:
+            chosen: dict[str, Any] = {"day": unbought.day if as_of_targets else None, "only": "new"}
+            lists = fitted.recommend(asked.take(who), k, **chosen, segments=None if own is None else own[who])
+            of_new[each.name], covered_new[each.name] = measured_new(lists), coverage(lists, past)
+        if progress is not None:
+            progress(each.name, asked.n, learnt - began, answered - learnt)
+    protocol = partial(_protocol, past, split=split, last=last if date is None else None, least=least, date=date)
+    found = _judged(values, covered, plain, protocol(targets), asked.customer_ids, k, own)
+    if not of_new:
+        return found
+    new = _judged(of_new, covered_new, plain, protocol(unbought), asked.customer_ids.gather(who), k, None)
+    return replace(found, new=new)
+
+
+def _judged(
+    values: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    covered: Mapping[str, float],
+    baselines: Sequence[str],
+    protocol: Mapping[str, Any],
+    customer_ids: pl.Series,
+    k: int,
+    own: Segments | None,
+) -> Evaluation:
+    """Return what the measures of each customer say."""
     measures = _means(values, None)
-    baseline = max((each.name for each in baselines), key=lambda name: measures[name][DECIDES].mean)
+    baseline = max((name for name in baselines if name in values), key=lambda name: measures[name][DECIDES].mean)
     found = Evaluation(
         k=k,
-        protocol=_protocol(past, targets, split, last if date is None else None, least, date),
+        protocol=protocol,
         measures=measures,
         coverage=covered,
         segments={} if own is None else {int(s): _means(values, own == s) for s in np.unique(own[own >= 0])},
         baseline=baseline,
         differences={},
-        customer_ids=asked.customer_ids,
+        customer_ids=customer_ids,
         values=values,
     )
     return replace(found, differences={name: found.compare(name, baseline) for name in values if name != baseline})
+
+
+def _unbought(past: Baskets, targets: Targets) -> tuple[Targets, NDArray[np.int64]]:
+    """Return what of the targets each customer had not bought before, where there is any, and whose they are."""
+    m = max(past.m, 1)
+    start, item, _ = past.counts()
+    known = np.repeat(np.arange(past.n), np.diff(start)) * m + item
+    owner = np.repeat(np.arange(len(targets.customers)), np.diff(targets.start))
+    new = ~np.isin(targets.customers[owner] * m + targets.item, known)
+    sizes = np.bincount(owner[new], minlength=len(targets.customers))
+    who = np.flatnonzero(sizes)
+    ends = np.concatenate([[0], np.cumsum(sizes[who])]).astype(np.int64)
+    return Targets(targets.customers[who], targets.day[who], ends, targets.item[new]), who
 
 
 def _means(
@@ -272,7 +329,7 @@ def _means(
 
 
 def _protocol(
-    past: Baskets, targets: Targets, split: str, last: int | None, least: int, date: datetime.date | None
+    past: Baskets, targets: Targets, *, split: str, last: int | None, least: int, date: datetime.date | None
 ) -> dict[str, Any]:
     start, item, _ = past.counts()
     m = max(past.m, 1)

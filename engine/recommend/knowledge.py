@@ -9,11 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.errors import DataError
 from engine.recommend import affinity, alike
 from engine.recommend.popularity import Popularity, PopularityThen
 from engine.recommend.repurchase import Repurchase
-from engine.recommend.segment_numbers import MOST_SEGMENTS
+from engine.recommend.segment_numbers import checked_segments
 
 if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets
@@ -93,23 +92,8 @@ class Knowledge:
             references=history.customer_ids.gather(rows),
             popularity=Popularity(history),
             repurchase=Repurchase.of(history, category=category, repurchase=repurchase, once_below=once_below),
-            groups=groups_of(start, item, buyers, checked_segments(segments, history.n)),
+            groups=groups_of(start, item, buyers, checked_segments(segments, history.n).astype(np.int64)),
         )
-
-
-def checked_segments(segments: NDArray[np.int32] | None, n: int) -> NDArray[np.int64]:
-    """Return segment numbers for n customers, -1 for none; raise :class:`DataError` where they do not fit."""
-    if segments is None:
-        return np.full(n, -1, dtype=np.int64)
-    numbers = np.asarray(segments)
-    if numbers.shape != (n,) or not np.issubdtype(numbers.dtype, np.integer):
-        raise DataError(
-            f"segments: expected a whole number for each of {n:,} customers, -1 for none; got an array of shape "
-            f"{numbers.shape} and type {numbers.dtype}."
-        )
-    if n and int(numbers.max()) > MOST_SEGMENTS:
-        raise DataError(f"segments: expected numbers up to {MOST_SEGMENTS:,}; got {int(numbers.max())}.")
-    return np.where(numbers < 0, -1, numbers).astype(np.int64)
 
 
 def groups_of(

@@ -7,7 +7,7 @@ means suggest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -135,37 +135,43 @@ def measure(lists: NDArray[np.int32], targets: Targets, history: Baskets) -> dic
     {'precision': 0.5, 'recall': 0.5, 'ndcg': 0.3869, 'ndcg_whole_basket': 0.3869, 'hit': 1.0, 'recall_repeat': 1.0,
      'recall_explore': 0.0, 'novelty': 0.0}
     """
-    check_lists(lists, len(targets.customers), history.m)
-    t, k = lists.shape
-    m = max(history.m, 1)
+    return judge(targets, history)(lists)
+
+
+def judge(targets: Targets, history: Baskets) -> Callable[[NDArray[np.int32]], dict[str, Floats]]:
+    """Return :func:`measure` for these targets: what does not depend on the lists is worked out once."""
+    t, m = len(targets.customers), max(history.m, 1)
     sizes = np.diff(targets.start)
     owner = np.repeat(np.arange(t), sizes)
     wanted = owner * m + targets.item
-    listed = lists >= 0
-    keys = np.arange(t)[:, np.newaxis] * m + np.maximum(lists, 0)
-    hits = listed & _among(keys, wanted)
-
     known = _bought(history)
     before = _among(targets.customers[owner] * m + targets.item, known)
     repeats = np.bincount(owner[before], minlength=t)
-    hits_before = hits & _among(targets.customers[:, np.newaxis] * m + np.maximum(lists, 0), known)
-    found, found_before = hits.sum(axis=1), hits_before.sum(axis=1)
-
-    worth = 1 / np.log2(np.arange(2, max(k, int(sizes.max(initial=0))) + 2))
-    best = np.concatenate([[0.0], np.cumsum(worth)])
-    gained = hits @ worth[:k]
     bits = _bits(history, known)
-    length = listed.sum(axis=1)
-    return {
-        "precision": found / k,
-        "recall": _ratio(found, sizes),
-        "ndcg": _ratio(gained, best[np.minimum(sizes, k)]),
-        "ndcg_whole_basket": _ratio(gained, best[sizes]),
-        "hit": (found > 0).astype(np.float64),
-        "recall_repeat": _ratio(found_before, repeats),
-        "recall_explore": _ratio(found - found_before, sizes - repeats),
-        "novelty": _ratio(np.where(listed, bits[np.maximum(lists, 0)], 0.0).sum(axis=1), length),
-    }
+
+    def judged(lists: NDArray[np.int32]) -> dict[str, Floats]:
+        check_lists(lists, t, history.m)
+        k = lists.shape[1]
+        listed = lists >= 0
+        codes = np.maximum(lists, 0)
+        hits = listed & _among(np.arange(t)[:, np.newaxis] * m + codes, wanted)
+        hits_before = hits & _among(targets.customers[:, np.newaxis] * m + codes, known)
+        found, found_before = hits.sum(axis=1), hits_before.sum(axis=1)
+        worth = 1 / np.log2(np.arange(2, max(k, int(sizes.max(initial=0))) + 2))
+        best = np.concatenate([[0.0], np.cumsum(worth)])
+        gained = hits @ worth[:k]
+        return {
+            "precision": found / k,
+            "recall": _ratio(found, sizes),
+            "ndcg": _ratio(gained, best[np.minimum(sizes, k)]),
+            "ndcg_whole_basket": _ratio(gained, best[sizes]),
+            "hit": (found > 0).astype(np.float64),
+            "recall_repeat": _ratio(found_before, repeats),
+            "recall_explore": _ratio(found - found_before, sizes - repeats),
+            "novelty": _ratio(np.where(listed, bits[codes], 0.0).sum(axis=1), listed.sum(axis=1)),
+        }
+
+    return judged
 
 
 def coverage(lists: NDArray[np.int32], history: Baskets) -> float:

@@ -36,8 +36,9 @@ from numpy.typing import NDArray
 from engine.errors import DataError, SettingError
 from engine.recommend import alike
 from engine.recommend.blend import Blend, fit_blend
-from engine.recommend.knowledge import Knowledge, checked_segments
+from engine.recommend.knowledge import Knowledge
 from engine.recommend.repurchase import ONCE_BELOW
+from engine.recommend.segment_numbers import checked_segments
 
 if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets, Targets
@@ -310,7 +311,7 @@ class NextBasket:
     def _segments(self, segments: NDArray[np.int32] | None, n: int, count: int | None = None) -> NDArray[np.int64]:
         """Return the row of each customer's segment in the knowledge of groups: the last where there is none."""
         last = len(self.knowledge.groups.lift) - 1 if count is None else count
-        numbers = checked_segments(segments, n)
+        numbers = checked_segments(segments, n).astype(np.int64)
         if n and last == 0 and int(numbers.max()) >= 0:
             raise DataError("segments: the model was fitted without segments. Fit it with them, or give none.")
         if n and int(numbers.max()) >= last:

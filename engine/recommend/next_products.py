@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +63,8 @@ def next_products(
 
     Raises
     ------
+    SettingError
+        A setting is out of range, or ``segments`` has another length.
     DataError
         Nobody of any segment bought both before the day and after.
 
@@ -77,10 +80,10 @@ def next_products(
     >>> found.select("product", "customers", "customers_new", "probability").row(0)
     ('lemon', 8, 6, 0.75)
     """
-    of = checked_segments(history, segments)
+    of = checked_segments(segments, history.n)
     for name, value in (("most", most), ("least_customers", least_customers)):
-        if value < 1:
-            raise SettingError(f"{name}: expected at least 1; got {value}.")
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise SettingError(f"{name}: expected a whole number, at least 1; got {value!r}.")
     owner = np.repeat(np.arange(history.n), np.diff(history.basket_start))
     earlier = np.bincount(owner[history.day < day], minlength=history.n)
     following = history.basket_start[:-1] + earlier

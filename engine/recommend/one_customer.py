@@ -119,7 +119,7 @@ class OneByOne:
         Parameters
         ----------
         product_ids
-            What is in it, none too; products that are not known are passed over.
+            What is in it, none too; products that are not known or never offered are passed over.
         k, language
             See :meth:`customer`.
         segment
@@ -127,7 +127,8 @@ class OneByOne:
         """
         from engine.recommend.kernels import Purchases
 
-        codes = sorted({code for code in map(self.code, product_ids) if code is not None})
+        never = self.recommender.excluded
+        codes = sorted({code for code in map(self.code, product_ids) if code is not None and not never[code]})
         baskets = int(len(codes) > 0)
         purchases = Purchases(
             np.array([0, baskets]),

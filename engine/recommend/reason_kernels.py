@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
@@ -11,6 +11,22 @@ from engine.clustering.jit import compiled
 from engine.recommend.kernels import BLOCK, Lists, People, Purchases, Scratch, own_products, scratch
 
 Array = np.ndarray[Any, Any]
+
+
+class Facts(NamedTuple):
+    """What is known of each ranked product and the customer, (n, k) int32 each.
+
+    ``times``: baskets with it; ``first_day``, ``last_day``: of these, 0 where none; ``among``: how many of the closest
+    neighbours bought it; ``fellow``: the customer's product that it goes along with most; ``leader``: the product of
+    the last basket that it follows most; -1 where there is none.
+    """
+
+    times: Array
+    first_day: Array
+    last_day: Array
+    among: Array
+    fellow: Array
+    leader: Array
 
 
 @compiled()
@@ -23,17 +39,13 @@ def facts_of(
     along: Lists,
     following: Lists,
     people: People,
-    times: Array,
-    first_day: Array,
-    last_day: Array,
-    among: Array,
-    fellow: Array,
-    leader: Array,
+    facts: Facts,
     s: Scratch,
     strength: Array,
 ) -> None:
-    """Write the facts of one customer's ranked products; see :func:`fact_chunks`. ``strength`` (k,) is work space."""
+    """Write the facts of one customer's ranked products. ``strength`` (k,) is work space."""
     k = top.shape[1]
+    times, first_day, last_day, among, fellow, leader = facts
     owned = own_products(p, c, end, s)
     # Places of the ranked products, from 1.
     for q in range(k):
@@ -87,26 +99,13 @@ def fact_chunks(
     along: Lists,
     following: Lists,
     people: People,
-    times: Array,
-    first_day: Array,
-    last_day: Array,
-    among: Array,
-    fellow: Array,
-    leader: Array,
+    facts: Facts,
 ) -> None:
-    """Write for each ranked product what is known of it and the customer, (n, k) int32 each.
-
-    ``times``: baskets with it; ``first_day``, ``last_day``: of these, 0 where none; ``among``: how many of the closest
-    neighbours bought it; ``fellow``: the customer's product that it goes along with most; ``leader``: the product of
-    the last basket that it follows most; -1 where there is none.
-    """
+    """Write for each ranked product what is known of it and the customer; see :class:`Facts`."""
     n, k = top.shape
     m = len(along.start) - 1
     for block in prange(-(-n // BLOCK)):
         s = scratch(m, 0)
         strength = np.zeros(k, np.float32)
         for c in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
-            facts_of(
-                p, c, ends[c], top, neighbours, along, following, people, times, first_day, last_day, among, fellow,
-                leader, s, strength,
-            )  # fmt: skip
+            facts_of(p, c, ends[c], top, neighbours, along, following, people, facts, s, strength)

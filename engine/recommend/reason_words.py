@@ -1,4 +1,4 @@
-"""Reasons as sentences, to be shown to the customer, in both languages."""
+"""Reasons as sentences in both languages."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import polars as pl
 
 from engine.schema import check_language
 
+# They speak of the product and address nobody: one sentence for the customer and for who looks at the customer.
 _TEXTS = {
     "en": {
-        "habit": "you buy it {every}",
-        "owned": "you have bought it before, {ago}",
-        "alike": "{count} of your {of} nearest customers buy it",
-        "along": "goes with {product}, which you buy",
+        "habit": "bought {every}",
+        "owned": "last bought {ago}",
+        "alike": "{count} of the {of} most similar customers buy it",
+        "along": "goes with {product}, bought before",
         "following": "often bought after {product}",
-        "segment": "in your segment {lift} times as often",
-        "fresh": "{lift} times as often these days",
+        "segment": "bought {lift} times as often in this segment",
+        "fresh": "bought {lift} times as often as usual these days",
         "popular": "one of the most bought products",
     },
     "es": {
-        "habit": "lo compras {every}",
-        "owned": "ya lo has comprado, {ago}",
-        "alike": "lo compran {count} de tus {of} clientes más cercanos",
-        "along": "va bien con {product}, que sueles comprar",
+        "habit": "compra habitual, {every}",
+        "owned": "última compra {ago}",
+        "alike": "lo compran {count} de los {of} clientes más parecidos",
+        "along": "va bien con una compra anterior: {product}",
         "following": "suele comprarse después de {product}",
-        "segment": "en tu segmento, {lift} veces lo habitual",
-        "fresh": "estos días, {lift} veces lo habitual",
+        "segment": "en este segmento se compra {lift} veces lo habitual",
+        "fresh": "estos días se compra {lift} veces lo habitual",
         "popular": "uno de los productos más comprados",
     },
 }
@@ -35,24 +36,28 @@ _TEXTS = {
 
 _SPANS = {
     "every": {
-        "en": ("almost every day", "every {} days", "every week", "every {} weeks", "every {} months"),
-        "es": ("casi cada día", "cada {} días", "cada semana", "cada {} semanas", "cada {} meses"),
+        "en": (
+            "almost every day", "every {} days", "every week", "every {} weeks", "every {} months", "every {} years",
+        ),
+        "es": (
+            "casi cada día", "cada {} días", "cada semana", "cada {} semanas", "cada {} meses", "cada {} años",
+        ),
     },
     "ago": {
-        "en": ("yesterday", "{} days ago", "a week ago", "{} weeks ago", "{} months ago"),
-        "es": ("ayer", "hace {} días", "hace una semana", "hace {} semanas", "hace {} meses"),
+        "en": ("yesterday", "{} days ago", "a week ago", "{} weeks ago", "{} months ago", "{} years ago"),
+        "es": ("ayer", "hace {} días", "hace una semana", "hace {} semanas", "hace {} meses", "hace {} años"),
     },
-}
+}  # fmt: skip
 _TODAY = {"en": "today", "es": "hoy"}
 
-_UP_TO = (1.5, 6.0, 10.5, 56.0)
-"""Days up to which a span is a day, days, a week, weeks; beyond it is months."""
+_UP_TO = (1.5, 6.0, 10.5, 56.0, 700.0)
+"""Days up to which a span is a day, days, a week, weeks, months; beyond it is years."""
 
-_PER = (None, 1.0, None, 7.0, 30.4)
+_PER = (None, 1.0, None, 7.0, 30.4, 365.25)
 
 
 def with_text(table: pl.DataFrame, names: pl.DataFrame | None = None, *, language: str = "en") -> pl.DataFrame:
-    """Add the column ``why``: the reason as a sentence, to be shown to the customer.
+    """Add the column ``why``: the reason as a sentence that can be shown to the customer, and to others about them.
 
     Parameters
     ----------
@@ -107,9 +112,9 @@ def sentence(reason: str, figures: Mapping[str, Any], *, product: str | None = N
     Examples
     --------
     >>> sentence("habit", {"interval_days": 20.6})
-    'you buy it every 3 weeks'
+    'bought every 3 weeks'
     >>> sentence("alike", {"nearest": 12, "nearest_of": 20}, language="es")
-    'lo compran 12 de tus 20 clientes más cercanos'
+    'lo compran 12 de los 20 clientes más parecidos'
     """
     text = _TEXTS[check_language(language)][reason]
     if reason == "habit":

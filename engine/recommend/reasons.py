@@ -77,14 +77,14 @@ def evidence(
     """
     from engine.clustering.jit import numba_threads
     from engine.recommend.next_basket import purchases
-    from engine.recommend.reason_kernels import fact_chunks
+    from engine.recommend.reason_kernels import Facts, fact_chunks
 
     known = model.knowledge
     facts = np.empty((6, *ranked.codes.shape), np.int32)
     with numba_threads(threads):
         fact_chunks(
             purchases(history), history.basket_start[1:], ranked.codes, ranked.neighbours, known.along, known.following,
-            known.people, *facts,
+            known.people, Facts(*facts),
         )  # fmt: skip
     new = np.diff(history.basket_start) == 0
     reason, partner, lift = reasons_of(
@@ -121,7 +121,7 @@ def reasons_of(
     signals
         Of ranked products, shape (…, signals).
     facts
-        Of :func:`engine.recommend.reason_kernels.fact_chunks`, shape (6, …).
+        In the order of :class:`engine.recommend.reason_kernels.Facts`, shape (6, …).
     new
         Whether the customer has no basket: then it is what the segment buys, or all. Broadcast against the products.
     days

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from engine.recommend.recommender import CustomerRecommender
 
 FORMAT = "cartera-recommender"
-VERSION = 1
+VERSION = 2
 REMEDY = "Write it anew with `cartera recommend`."
 
 HISTORY = ("basket_start", "day", "item_start", "item")
@@ -47,7 +47,7 @@ def save(recommender: CustomerRecommender, target: Path) -> None:
     market = known.popularity.market(np.array([day]))
     arrays |= {f"market_{name}": array for name, array in market._asdict().items()}
     arrays |= {name: getattr(blend, name) for name in BLEND}
-    arrays |= {"buyers": known.buyers, "segment_of": recommender.segment_of}
+    arrays |= {"buyers": known.buyers, "segment_of": recommender.segment_of, "excluded": recommender.excluded}
     with new_folder(target, format=FORMAT) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
@@ -99,7 +99,7 @@ def load(folder: Path) -> CustomerRecommender:
             repurchase=Repurchase(arrays["rate"], arrays["gap_days"], arrays["once"]),
             groups=group(Groups, "groups"),
         )
-        check(own, known, arrays["segment_of"], tables)
+        check(own, known, arrays["segment_of"], arrays["excluded"], tables)
         blend = Blend(**{name: arrays[name] for name in BLEND}, rows=body["rows"], bought=body["bought"])
         return CustomerRecommender(
             NextBasket.fitted(known, blend),
@@ -108,13 +108,20 @@ def load(folder: Path) -> CustomerRecommender:
             tables["segments"],
             arrays["segment_of"],
             datetime.fromisoformat(body["as_of"]),
+            arrays["excluded"],
             body["facts"],
         )
     except (KeyError, ValueError, TypeError, IndexError, OSError, pl.exceptions.PolarsError) as error:
         raise BundleError(f"recommender={folder}: cannot be read ({error}). {REMEDY}") from error
 
 
-def check(own: Baskets, known: Knowledge, segment_of: NDArray[np.int32], tables: Mapping[str, pl.DataFrame]) -> None:
+def check(
+    own: Baskets,
+    known: Knowledge,
+    segment_of: NDArray[np.int32],
+    excluded: NDArray[np.bool_],
+    tables: Mapping[str, pl.DataFrame],
+) -> None:
     """Raise :class:`DataError` unless the arrays fit each other: kernels read them without looking at their ends."""
     own.check()
     m, people = own.m, known.people
@@ -122,6 +129,8 @@ def check(own: Baskets, known: Knowledge, segment_of: NDArray[np.int32], tables:
         len(segment_of) == own.n
         and -1 <= int(segment_of.min(initial=-1)) <= int(segment_of.max(initial=-1)) < max(tables["segments"].height, 1)
         and tables["products"].height == m
+        and excluded.shape == (m,)
+        and excluded.dtype == np.bool_
         and _within(known.along.start, known.along.item, len(known.along.share), m, m)
         and _within(known.following.start, known.following.item, len(known.following.share), m, m)
         and _within(people.start, people.item, len(people.share), len(known.references), m)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,8 +82,8 @@ class Repurchase:
         """
         from engine.recommend.affinity_kernels import habit_sums
 
-        if not 0.0 <= once_below <= 1.0:
-            raise SettingError(f"once_below: expected a share from 0 to 1; got {once_below}.")
+        if not isinstance(once_below, Real) or not 0.0 <= once_below <= 1.0:
+            raise SettingError(f"once_below: expected a share from 0 to 1; got {once_below!r}.")
         for key, given in (("category", category), ("repurchase", repurchase)):
             if given is not None and (given.shape != (history.m,) or not np.issubdtype(given.dtype, np.integer)):
                 raise DataError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,14 +80,73 @@ def best_of_rows(
 
     n, width = one.shape[0], other.shape[1]
     columns, values = np.full((n, k), -1, np.int32), np.zeros((n, k))
-    rows, others = (matrix.sorted_indices() for matrix in (one, other))
-    parts = [
-        np.ascontiguousarray(part, dtype)
-        for matrix in (rows, others)
-        for part, dtype in ((matrix.indptr, np.int64), (matrix.indices, np.int32), (matrix.data, np.float64))
-    ]
+    parts = [*_parts(one), *_parts(other)]
     added = np.zeros(0) if offset is None else np.ascontiguousarray(offset, np.float64)
     left_out = np.full(n, -1, np.int64) if without is None else np.ascontiguousarray(without, np.int64)
     with numba_threads(threads):
         best_of_product(*parts, added, left_out, width, columns, values)
     return columns, values
+
+
+def best_of_blends(
+    own: csr_matrix,
+    others: csr_matrix,
+    near: Lists,
+    k: int,
+    *,
+    numbers: Sequence[int],
+    alphas: Sequence[float],
+    threads: int | None = None,
+) -> tuple[Lists, NDArray[np.float64]]:
+    """Return columns and values of the k largest entries above 0 of rows blended with the mean of their nearest rows.
+
+    An entry is ``alpha * own + (1 - alpha) * mean``. Of equal entries the lower column is first.
+
+    Parameters
+    ----------
+    own, others
+        Shapes (n, w) and (o, w), no entry below 0.
+    near
+        Rows of ``others``, the nearest first, -1 after the last; shape (n, most).
+    k
+        At least 1.
+    numbers
+        Over how many of the nearest the mean is, at most; each is answered for, in the order given.
+    alphas
+        Weights of the own row, 0 to 1; each is answered for.
+    threads
+        Cores; all by default. The answer is the same.
+
+    Returns
+    -------
+    (columns, values)
+        Shape (numbers, alphas, n, k) each; -1 and 0 where there are no more.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> own, others = csr_matrix([[1.0, 0.0, 0.0]]), csr_matrix([[0.0, 3.0, 0.0], [0.0, 0.0, 4.0]])
+    >>> columns, values = best_of_blends(own, others, np.array([[0, 1]]), 2, numbers=[1, 2], alphas=[0.5])
+    >>> columns[:, 0, 0].tolist(), values[:, 0, 0].tolist()
+    ([[1, 0], [2, 1]], [[1.5, 0.5], [1.0, 0.75]])
+    """
+    from engine.clustering.jit import numba_threads
+    from engine.recommend import product_kernels
+
+    asked, place = np.unique(np.asarray(numbers, np.int64), return_inverse=True)
+    weights = np.asarray(alphas, np.float64)
+    shape = (len(asked), len(weights), len(near), k)
+    columns, values = np.full(shape, -1, np.int32), np.zeros(shape)
+    rows = np.ascontiguousarray(near, np.int32)
+    with numba_threads(threads):
+        product_kernels.best_of_blends(
+            *_parts(own), *_parts(others), rows, asked, weights, own.shape[1], columns, values
+        )
+    return columns[place], values[place]
+
+
+def _parts(matrix: csr_matrix) -> list[NDArray[Any]]:
+    """Return a matrix as the kernels read it: starts, columns ascending in each row, and values."""
+    rows = matrix.sorted_indices()
+    kinds = ((rows.indptr, np.int64), (rows.indices, np.int32), (rows.data, np.float64))
+    return [np.ascontiguousarray(part, kind) for part, kind in kinds]

@@ -6,6 +6,8 @@ method that most published neural networks do not beat; here as a rival and a me
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -18,11 +20,13 @@ from numpy.typing import NDArray
 from engine.errors import SettingError
 from engine.recommend.baselines import Segments, check_asked, fitted
 from engine.recommend.baskets import Baskets, Targets
-from engine.recommend.metrics import MEASURES, measure
-from engine.recommend.sparse_rows import Lists, best_of_rows, rows_to_matrix
+from engine.recommend.metrics import MEASURES, judge
+from engine.recommend.sparse_rows import Lists, best_of_blends, best_of_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+log = logging.getLogger(__name__)
 
 _AT_ONCE = 16_384
 """Customers whose neighbours are held in memory together: at k = 900 some 350 MB."""
@@ -38,6 +42,11 @@ GRID: Mapping[str, Sequence[float]] = {
     "alpha": (0.2, 0.4, 0.6, 0.8),
 }
 """What :func:`tuned` tries by default: 216 settings, for which neighbours are sought 18 times."""
+
+SECONDS_BETWEEN_LINES = 10.0
+
+ADDS_A_SECOND = 1e8
+"""Products of two numbers that a core adds up in a second, rather fewer than more: the memory sets the pace."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +150,8 @@ class TifuKNN:
             block = history.take(np.arange(begin, min(begin + _AT_ONCE, history.n)))
             vectors = self.vectors(block)
             near = self._nearest(vectors, block.customer_ids)
-            lists[begin : begin + block.n], scores[begin : begin + block.n] = self._blended(vectors, near, k)
+            found, of = self._blended(vectors, near, k, [self.k], [self.alpha])
+            lists[begin : begin + block.n], scores[begin : begin + block.n] = found[0, 0], of[0, 0]
         return lists, scores
 
     def vectors(self, history: Baskets) -> csr_matrix:
@@ -193,16 +203,12 @@ class TifuKNN:
             vectors, twice, most, offset=np.negative(squares, dtype=np.float64), without=without, threads=self.threads
         )[0]
 
-    def _blended(self, vectors: csr_matrix, near: Lists, k: int) -> tuple[Lists, NDArray[np.float64]]:
-        """Return the best products by the blend of own vectors with those of near customers."""
-        from scipy.sparse import diags_array, hstack, vstack
-
+    def _blended(
+        self, vectors: csr_matrix, near: Lists, k: int, numbers: Sequence[int], alphas: Sequence[float]
+    ) -> tuple[Lists, NDArray[np.float64]]:
+        """Return the best products by the blend of own vectors with those of near customers, for each setting."""
         learnt = fitted(self._learnt, self.name)
-        there = near >= 0
-        each = np.where(there, (1 - self.alpha) / np.maximum(there.sum(axis=1), 1)[:, np.newaxis], 0.0)
-        own = diags_array(np.full(len(near), self.alpha))
-        weights = hstack([own, rows_to_matrix(near, each, learnt.vectors.shape[0])]).tocsr()
-        return best_of_rows(weights, vstack([vectors, learnt.vectors]).tocsr(), k, threads=self.threads)
+        return best_of_blends(vectors, learnt.vectors, near, k, numbers=numbers, alphas=alphas, threads=self.threads)
 
 
 def tuned(
@@ -242,30 +248,69 @@ def tuned(
         if name not in GRID:
             raise SettingError.from_unknown("grid", name, GRID)
     asked = history.take(targets.customers)
-    best, found = first, -np.inf
-    for settings, lists in _tried(first, history, asked, grid, at):
-        mean = float(np.nanmean(measure(lists, targets, history)[by]))
+    best, found, measured = first, -np.inf, judge(targets, history)
+    whole = int(np.prod([len(values) for values in grid.values()]))
+    began = told = time.perf_counter()
+    for number, (settings, lists) in enumerate(_tried(first, history, asked, grid, at), start=1):
+        mean = float(np.nanmean(measured(lists)[by]))
         if mean > found:
             best, found = settings, mean
+        now = time.perf_counter()
+        if now - told >= SECONDS_BETWEEN_LINES and number < whole:
+            told, pace = now, number / (now - began)
+            log.info(
+                "tifu_knn: setting %d of %d, %.0f customers a second, about %.0f s left",
+                number, whole, pace * asked.n, (whole - number) / pace,
+            )  # fmt: skip
     return best
+
+
+def seconds_to_tune(
+    history: Baskets,
+    customers: NDArray[np.int64],
+    *,
+    grid: Mapping[str, Sequence[Any]] = GRID,
+    base: TifuKNN | None = None,
+    threads: int = 1,
+) -> float:
+    """Return about how many seconds :func:`tuned` will take: not a measure, but right within a small factor.
+
+    A search adds up, for each product of a customer, all who bought it; a blend all that the neighbours bought.
+
+    Parameters
+    ----------
+    history, grid, base
+        As :func:`tuned` takes them.
+    customers
+        Rows of those who have a target.
+    threads
+        Cores that work on it.
+    """
+    first = base or TifuKNN()
+    start, item, _ = history.counts()
+    if not len(item):
+        return 0.0
+    buyers = np.bincount(item, minlength=history.m)
+    met = np.diff(np.concatenate([[0], np.cumsum(buyers[item])])[start])[customers]
+    nearest = min(max(grid.get("k", (first.k,))), history.n)
+    adds = float(met.sum()) + len(customers) * nearest * len(item) / history.n
+    searches = int(np.prod([len(grid.get(name, (0,))) for name in ("group_num", "within_decay", "group_decay")]))
+    return float(searches * adds / (ADDS_A_SECOND * threads))
 
 
 def _tried(
     first: TifuKNN, history: Baskets, asked: Baskets, grid: Mapping[str, Sequence[Any]], at: int
 ) -> Iterator[tuple[TifuKNN, Lists]]:
-    """Yield settings and lists; neighbours are sought once for all numbers of them and all weights."""
+    """Yield settings and lists; neighbours are sought and added up once for all numbers of them and all weights."""
     shape = {name: grid.get(name, (getattr(first, name),)) for name in GRID}
     numbers, alphas = shape.pop("k"), shape.pop("alpha")
     for values in product(*shape.values()):
         widest = replace(first, **dict(zip(shape, values, strict=True)), k=max(numbers)).fit(history)
         vectors = widest.vectors(asked)
         near = widest._nearest(vectors, asked.customer_ids)
-        for number, alpha in product(numbers, alphas):
-            settings = replace(widest, k=number, alpha=alpha)
-            settings._learnt = widest._learnt
-            lists = settings._blended(vectors, near[:, :number], at)[0]
-            settings._learnt = None
-            yield settings, lists
+        lists = widest._blended(vectors, near, at, numbers, alphas)[0]
+        for (which, number), (weight, alpha) in product(enumerate(numbers), enumerate(alphas)):
+            yield replace(widest, k=number, alpha=alpha), lists[which, weight]
 
 
 def _row_numbers(ids: pl.Series, among: pl.Series) -> NDArray[np.int64]:

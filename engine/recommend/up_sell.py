@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,35 @@ COLUMNS = {
 }
 """Columns of the table: their types, and how a reader calls them."""
 
+_SEGMENTS = {
+    name: pl.Int32 if name.endswith("segment") else pl.Int64
+    for name in ("segment", "next_segment", "products", "products_bought", "pairs", "pairs_next", "told", "left_out")
+} | {"lowest_q": pl.Float64}
+
+
+@dataclass(frozen=True, slots=True)
+class UpSell:
+    """Dearer products that the next segment up chooses, and what was looked at to find them. It names no customer.
+
+    Attributes
+    ----------
+    pairs
+        The columns of :data:`COLUMNS`; from the lowest segment up, the pairs whose lift is surest first.
+    segments
+        Of each segment but the highest: ``segment, next_segment, products`` (with a category and a price),
+        ``products_bought`` (of them, by enough of the two segments), ``pairs`` (of one category, within the prices and
+        chosen by enough), ``pairs_next`` (of them, chosen more often by the next segment, by enough), ``told``,
+        ``left_out`` (beyond ``most_pairs``) and ``lowest_q``, the q of the clearest of ``pairs_next``; null for none.
+    """
+
+    pairs: pl.DataFrame
+    segments: pl.DataFrame
+
+    def table(self, language: str = "en") -> pl.DataFrame:
+        """Return the pairs with the headings of a reader's language."""
+        check_language(language)
+        return self.pairs.rename({name: word.text(language) for name, (_, word) in COLUMNS.items()})
+
 
 def up_sell(
     history: Baskets,
@@ -55,7 +85,7 @@ def up_sell(
     most_price_ratio: float = 2.5,
     most_pairs: int = 1_000,
     false_share: float = 0.05,
-) -> pl.DataFrame:
+) -> UpSell:
     """Find the dearer products of a category that the next segment up chooses instead.
 
     Compared are the customers who buy exactly one of two products of a category, the cheaper X or the dearer Y.
@@ -86,8 +116,8 @@ def up_sell(
 
     Returns
     -------
-    DataFrame
-        The columns of :data:`COLUMNS`; from the lowest segment up, the pairs whose lift is surest first.
+    UpSell
+        Its ``segments`` say how far the search came where no pair is told.
 
     Raises
     ------
@@ -112,10 +142,12 @@ def up_sell(
     >>> about = pl.DataFrame({"product_id": ["beans", "espresso"], "category": "coffee", "median_price": [5.0, 8.0]})
     >>> segments = np.repeat([0, 1], 40).astype(np.int32)
     >>> found = up_sell(Baskets.from_frame(rows, basket="day"), segments, about, order=[0, 1])
-    >>> found.select("product_x", "product_y", "share", "share_next", "lift", "customers_to_offer").row(0)
+    >>> found.pairs.select("product_x", "product_y", "share", "share_next", "lift", "customers_to_offer").row(0)
     ('beans', 'espresso', 0.25, 0.75, 3.0, 30)
+    >>> found.segments.select("products", "pairs", "pairs_next", "told").row(0)
+    (2, 1, 1, 1)
     """
-    of = checked_segments(history, segments)
+    of = checked_segments(segments, history.n)
     _check_settings(order, least_customers, most_price_ratio, most_pairs, false_share)
     code, category, price = _described(history, products)
     start, item, _ = history.counts()
@@ -128,6 +160,7 @@ def up_sell(
     bounds = np.searchsorted(number[item], np.arange(len(names) + 1), sorter=by_category)
     who, item = who[by_category], item[by_category]
     frames = [pl.DataFrame(schema={name: kind for name, (kind, _) in COLUMNS.items()})]
+    looked_at: list[tuple[int | float | None, ...]] = []
     for lower, upper in pairwise(order):
         inside = np.isin(of, [lower, upper])
         buyers = np.bincount(item[inside[who]], minlength=history.m)[code]
@@ -153,27 +186,24 @@ def up_sell(
                         }
                     )
                 )
-        if parts:
-            pairs = pl.concat(parts)
-            pairs = pairs.with_columns(pl.Series("q_value", false_shares(pairs["p_value"].to_numpy(), pairs.height)))
-            told = (
-                pairs.filter(
-                    (pl.col("q_value") <= false_share)
-                    & (pl.col("chose_x") >= least_customers)
-                    & (pl.col("chose_y") >= least_customers)
-                )
-                .with_columns(segment=pl.lit(lower), next_segment=pl.lit(upper))
-                .sort("lift_low", "product_x", "product_y", descending=[True, False, False])
-                .head(most_pairs)
-            )
-            frames.append(told.select(pl.col(column).cast(kind) for column, (kind, _) in COLUMNS.items()))
-    return pl.concat(frames)
-
-
-def up_sell_table(found: pl.DataFrame, language: str = "en") -> pl.DataFrame:
-    """Return what :func:`up_sell` found with the headings of a reader's language."""
-    check_language(language)
-    return found.rename({name: word.text(language) for name, (_, word) in COLUMNS.items()})
+        seen = (lower, upper, len(code), int((buyers >= least_customers).sum()))
+        if not parts:
+            looked_at.append((*seen, 0, 0, 0, 0, None))
+            continue
+        pairs = pl.concat(parts)
+        pairs = pairs.with_columns(pl.Series("q_value", false_shares(pairs["p_value"].to_numpy(), pairs.height)))
+        enough = (pl.col("chose_x") >= least_customers) & (pl.col("chose_y") >= least_customers)
+        more = pairs.filter(enough & (pl.col("share_next") > pl.col("share")))
+        told = (
+            more.filter(pl.col("q_value") <= false_share)
+            .with_columns(segment=pl.lit(lower), next_segment=pl.lit(upper))
+            .sort("lift_low", "product_x", "product_y", descending=[True, False, False])
+        )
+        left_out = max(told.height - most_pairs, 0)
+        lowest = more["q_value"].to_numpy().min() if more.height else None
+        looked_at.append((*seen, pairs.height, more.height, told.height - left_out, left_out, lowest))
+        frames.append(told.head(most_pairs).select(pl.col(column).cast(kind) for column, (kind, _) in COLUMNS.items()))
+    return UpSell(pl.concat(frames), pl.DataFrame(looked_at, _SEGMENTS, orient="row"))
 
 
 def _choices(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,25 +25,33 @@ def segment_offers(
     *,
     above: str,
     listed: int = LISTED,
+    why: Mapping[str, str] | None = None,
+    period: str = "",
 ) -> dict[str, Any]:
     """Return what a page shows of one segment; the template is ``offers.html.j2``.
 
     Parameters
     ----------
     tried, rules, dearer
-        Rows of ``next_products``, ``cross_sell`` and ``up_sell``, the best first; ``None`` where there is none.
+        Rows of ``next_products``, ``cross_sell`` and ``up_sell``, the best first; ``None`` where there is no table.
+        Rules that could be offered to nobody are not listed, and those of one kind (``same_kind``) only where there
+        are no others.
     say, to
         Texts, with those of :data:`engine.report.recommend_words.SEGMENT_OFFER_TEXTS`, and figures.
     above
         Name of the next segment up.
     listed
         Rows of each table at most.
+    why
+        By the name of a table, why it has nothing for this segment.
+    period
+        From when on it was counted what is tried next, in a sentence.
     """
+    reasons = why or {}
     return {
-        "next": None if tried is None else _tried(tried, say, to, listed),
-        "cross": None if rules is None else _rules(rules, say, to, listed),
-        # There are few of them, and mostly none: then nothing is said.
-        "up": _dearer(dearer, say, to, listed, above) if dearer else None,
+        "next": None if tried is None else _tried(tried, say, to, listed, reasons, period),
+        "cross": None if rules is None else _rules(rules, say, to, listed, reasons),
+        "up": None if dearer is None else _dearer(dearer, say, to, listed, reasons, above),
     }
 
 
@@ -52,11 +61,35 @@ def product_of(row: Row, column: str = "product") -> tuple[str, str]:
     return name, "" if name == product_id else product_id
 
 
-def _tried(rows: Sequence[Row], say: Words, to: NumberFormat, listed: int) -> dict[str, Any]:
+def names_shared(*tables: tuple[Sequence[Row], Sequence[str]]) -> set[str]:
+    """Return the names that several products of some tables have; each table comes with its columns of products.
+
+    Examples
+    --------
+    >>> rows = [{"product": "7", "product_name": "SUGAR"}, {"product": "8", "product_name": "SUGAR"}]
+    >>> names_shared((rows, ["product"]))
+    {'SUGAR'}
+    """
+    called = {
+        (str(row[f"{column}_name"]), row[column])
+        for rows, columns in tables
+        for row in rows
+        for column in columns
+        if row[column] is not None
+    }
+    count = Counter(name for name, _ in called)
+    return {name for name, ids in count.items() if ids > 1}
+
+
+def _tried(
+    rows: Sequence[Row], say: Words, to: NumberFormat, listed: int, why: Mapping[str, str], period: str
+) -> dict[str, Any]:
     if not rows:
-        return {"finding": say("next_none"), "rows": []}
+        return {"finding": say("next_none"), "help": why.get("next_products", ""), "rows": []}
+    shared = names_shared((rows, ["product"]))
     return {
-        "finding": say("next_finding", product=rows[0]["product_name"]),
+        "finding": say("next_finding", product=_called(rows[0], "product", shared)),
+        "help": " ".join([say("next_help"), *([period] if period else [])]),
         "caption": say("next_caption", n=to.whole(rows[0]["customers"])),
         "rows": [
             {
@@ -70,33 +103,55 @@ def _tried(rows: Sequence[Row], say: Words, to: NumberFormat, listed: int) -> di
     }
 
 
-def _rules(rows: Sequence[Row], say: Words, to: NumberFormat, listed: int) -> dict[str, Any]:
+def _rules(rows: Sequence[Row], say: Words, to: NumberFormat, listed: int, why: Mapping[str, str]) -> dict[str, Any]:
     if not rows:
-        return {"finding": say("cross_none"), "rows": []}
-    every = len(rows) <= listed
-    caption = "cross_caption_all" if every else "cross_caption"
+        return {"finding": say("cross_none"), "help": why.get("cross_sell", ""), "rows": [], "notes": []}
+    some = [one for one in rows if one["customers_to_offer"]]
+    if not some:
+        return {"finding": say("cross_all_taken", n=to.whole(len(rows))), "help": "", "rows": [], "notes": []}
+    across = [one for one in some if not one.get("same_kind")]
+    shown = across or some
+    notes = [say("cross_order")] if "buyers_beyond_chance" in rows[0] else []
+    if not across:
+        notes.append(say("cross_same_only"))
+    elif len(across) < len(some):
+        notes.append(say("cross_same_left", n=to.whole(len(some) - len(across))))
+    if len(some) < len(rows):
+        notes.append(say("cross_taken", n=to.whole(len(rows) - len(some))))
+    first, columns = shown[0], ("product_x", "product_x2", "product_y")
+    shared = names_shared((shown, columns))
+    offer = _called(first, "product_y", shared)
+    reasons = [_called(first, column, shared) for column in columns[:2] if first[column] is not None]
+    bought = reasons[0] if len(reasons) == 1 else say("cross_and", one=reasons[0], other=reasons[1])
+    caption = "cross_caption_all" if len(shown) <= listed else "cross_caption"
     return {
-        "finding": say("cross_finding", bought=_bought(rows[0], say), offer=rows[0]["product_y_name"]),
-        "caption": say(caption, n=to.whole(listed), all=to.whole(len(rows))),
+        "finding": say("cross_finding", bought=bought, offer=offer, lift=to.factor(first["lift"])),
+        "help": say("cross_help"),
+        "caption": say(caption, n=to.whole(listed), all=to.whole(len(shown))),
+        "notes": notes,
         "rows": [
             {
-                "bought": [
-                    product_of(one, column) for column in ("product_x", "product_x2") if one[column] is not None
-                ],
+                "bought": [product_of(one, column) for column in columns[:2] if one[column] is not None],
                 "offer": product_of(one, "product_y"),
                 "share": to.percent(one["confidence"]),
                 "lift": to.times(one["lift"]),
                 "range": say("range", low=to.times(one["lift_low"]), high=to.times(one["lift_high"])),
                 "customers": to.whole(one["customers_to_offer"]),
             }
-            for one in rows[:listed]
+            for one in shown[:listed]
         ],
     }
 
 
-def _dearer(rows: Sequence[Row], say: Words, to: NumberFormat, listed: int, above: str) -> dict[str, Any]:
+def _dearer(
+    rows: Sequence[Row], say: Words, to: NumberFormat, listed: int, why: Mapping[str, str], above: str
+) -> dict[str, Any]:
+    if not rows:
+        return {"finding": say("up_none"), "help": why.get("up_sell", ""), "rows": []}
+    shared = names_shared((rows, ["product_x", "product_y"]))
+    bought, offer = (_called(rows[0], column, shared) for column in ("product_x", "product_y"))
     return {
-        "finding": say("up_finding", bought=rows[0]["product_x_name"], offer=rows[0]["product_y_name"]),
+        "finding": say("up_finding", bought=bought, offer=offer),
         "help": say("up_help", name=above),
         "rows": [
             {
@@ -113,6 +168,7 @@ def _dearer(rows: Sequence[Row], say: Words, to: NumberFormat, listed: int, abov
     }
 
 
-def _bought(rule: Row, say: Words) -> str:
-    one, other = rule["product_x_name"], rule["product_x2_name"]
-    return str(one) if other is None else say("cross_and", one=one, other=other)
+def _called(row: Row, column: str, shared: set[str]) -> str:
+    """Return what a product is called in a sentence, with its id where another has the same name."""
+    name, product_id = str(row[f"{column}_name"]), row[column]
+    return f"{name} ({product_id})" if name in shared else name

@@ -19,6 +19,9 @@ OURS = "cartera"
 
 SHOWN_MEASURES = ("recall", "hit", "ndcg", "recall_repeat", "recall_explore")
 
+SHOWN_OF_NEW = ("recall", "hit", "ndcg")
+"""Where only products that were new to the customers are recommended and looked for."""
+
 LISTED = 5
 """Products, and rules, that are listed of each segment."""
 
@@ -39,7 +42,10 @@ def render_recommendations(
     facts
         Of the run: ``version``, ``as_of`` (ISO date), ``k``, ``customers``, ``products``, ``recommendations``,
         ``reasons`` (rows by reason), ``foreseen`` (:meth:`engine.recommend.evaluate.Evaluation.to_dict`, or None),
-        ``segments`` (``segment_id``, ``en``, ``es``, ``customers``, perhaps ``rank``) and ``notes`` (``en``, ``es``).
+        ``only`` (``new`` where nothing else was recommended, nor looked for), ``segments`` (``segment_id``, ``en``,
+        ``es``, ``customers``, and ``rank``, 1 for the highest mean billing; without it they are numbered as they come)
+        and ``notes`` (``en``, ``es``). Perhaps ``why_nothing`` (by table and segment id ``en`` and ``es``: why there is
+        nothing), ``next_products_from`` (ISO date), ``next_products_days``.
     tables
         ``next_products``, ``cross_sell`` and ``up_sell``, those that there are: with ``segment_id``, and what products
         are called in columns ``name…`` where that is not their id.
@@ -70,9 +76,9 @@ def render_recommendations(
         "say": say,
         "head": _head(facts, tables, say, to),
         "notes": [note[language] for note in facts["notes"]],
-        "quality": _quality(facts["foreseen"], say, to),
+        "qualities": _qualities(facts, say, to),
         "reasons": _reasons(facts["reasons"], examples, say, to),
-        "segments": _segments(facts["segments"], marks, by_segment, say, to),
+        "segments": _segments(facts, marks, by_segment, say, to),
         "definitions": _definitions(tables, facts["foreseen"], say),
     }
     return templates().get_template("recommend.html.j2").render(page)
@@ -86,38 +92,60 @@ def _head(
     recall = None if found is None else found["measures"][OURS]["recall"]["mean"]
     share = to.percent(recall)
     rules = tables["cross_sell"].height if "cross_sell" in tables else None
+    figures = [
+        (customers, say("figure_customers")),
+        (to.whole(facts["products"]), say("figure_products")),
+        (to.whole(facts["recommendations"]), say("figure_recommendations")),
+    ]
+    # What was not looked for is no figure.
+    figures += [] if recall is None else [(share, say("figure_found"))]
+    figures += [] if rules is None else [(to.whole(rules), say("figure_rules"))]
     return {
         "title": say("recommend_title_bare", customers=customers)
         if recall is None
-        else say("recommend_title", share=share, k=to.whole(found["k"])),
+        else say("recommend_title_new" if _only_new(facts) else "recommend_title", share=share, k=to.whole(found["k"])),
         "lead": say("recommend_lead", customers=customers, day=to.date(facts["as_of"])),
-        "figures": [
-            (customers, say("figure_customers")),
-            (to.whole(facts["products"]), say("figure_products")),
-            (to.whole(facts["recommendations"]), say("figure_recommendations")),
-            (share, say("figure_found")),
-            (to.whole(rules), say("figure_rules")),
-        ],
+        "figures": figures,
     }
 
 
-def _quality(found: Mapping[str, Any] | None, say: RecommendWords, to: NumberFormat) -> dict[str, Any] | None:
-    """Return the table of recommenders, ours first; ``None`` where nothing was foreseen."""
+def _only_new(facts: Mapping[str, Any]) -> bool:
+    return facts.get("only") == "new"
+
+
+def _qualities(facts: Mapping[str, Any], say: RecommendWords, to: NumberFormat) -> list[dict[str, Any]]:
+    """Return the tables of recommenders: of all products and, where it was judged, of those new to the customers."""
+    found = facts["foreseen"]
     if found is None:
-        return None
+        return []
+    if _only_new(facts):
+        return [{**_quality("novel", found, SHOWN_OF_NEW, say, to), "id": "quality", "title": say("quality_title")}]
+    tables = [_quality("quality", found, SHOWN_MEASURES, say, to)]
+    new = found.get("new")
+    if new is not None and OURS in new["measures"]:
+        tables.append(_quality("novel", new, SHOWN_OF_NEW, say, to))
+    return tables
+
+
+def _quality(
+    key: str, found: Mapping[str, Any], measures: Sequence[str], say: RecommendWords, to: NumberFormat
+) -> dict[str, Any]:
+    """Return a table of recommenders, ours first."""
     apart = found["differences"].get(OURS, {}).get("ndcg", {"low": None, "high": None})
     low, high = apart["low"], apart["high"]
     verdict = "better" if low is not None and low > 0 else "worse" if high is not None and high < 0 else "alike"
     others = sorted((name for name in found["measures"] if name != OURS), key=lambda name: -_mean(found, name))
     return {
+        "id": key,
+        "title": say(f"{key}_title"),
         "finding": say(f"quality_{verdict}", name=_by(found["baseline"], say)),
-        "help": say("quality_help", n=to.whole(found["protocol"]["targets"]), k=to.whole(found["k"])),
-        "heads": [say(f"measure_{name}") for name in SHOWN_MEASURES],
+        "help": say(f"{key}_help", n=to.whole(found["protocol"]["targets"]), k=to.whole(found["k"])),
+        "heads": [say(f"measure_{name}") for name in measures],
         "rows": [
             {
                 "name": upper_first(_by(name, say)),
                 "ours": name == OURS,
-                "cells": [_cell(measure, found["measures"][name][measure], say, to) for measure in SHOWN_MEASURES],
+                "cells": [_cell(measure, found["measures"][name][measure], say, to) for measure in measures],
             }
             for name in (OURS, *others)
         ],
@@ -160,7 +188,7 @@ def _reasons(
 
 
 def _segments(
-    segments: Sequence[Mapping[str, Any]],
+    facts: Mapping[str, Any],
     marks: Sequence[Mark],
     tables: Mapping[str, Mapping[str, list[dict[str, Any]]]],
     say: RecommendWords,
@@ -168,18 +196,29 @@ def _segments(
 ) -> list[dict[str, Any]]:
     names = {mark.segment_id: mark.name for mark in marks}
     found = []
-    for one, mark in sorted(zip(segments, marks, strict=True), key=lambda pair: pair[1].rank):
+    period = ""
+    if facts.get("next_products_from"):
+        days, first = to.whole(facts["next_products_days"]), to.date(facts["next_products_from"])
+        period = say("next_period", days=days, first=first)
+    for one, mark in sorted(zip(facts["segments"], marks, strict=True), key=lambda pair: pair[1].rank):
         tried, rules, dearer = (
             tables[name].get(mark.segment_id, []) if name in tables else None
             for name in ("next_products", "cross_sell", "up_sell")
         )
         above = names.get(dearer[0]["next_segment_id"], "") if dearer else ""
         count = one["customers"]
+        why = {
+            name: said[mark.segment_id][say.language]
+            for name, said in facts.get("why_nothing", {}).items()
+            if mark.segment_id in said
+        }
         found.append(
             {
                 "mark": mark,
                 "count": say("one_customer") if count == 1 else say("customers_count", n=to.whole(count)),
-                "offers": segment_offers(tried, rules, dearer, say, to, above=above, listed=LISTED),
+                "offers": segment_offers(
+                    tried, rules, dearer, say, to, above=above, listed=LISTED, why=why, period=period
+                ),
             }
         )
     return found

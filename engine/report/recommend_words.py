@@ -13,14 +13,12 @@ SEGMENT_OFFER_TEXTS: Mapping[str, Word] = {
     "next_finding": Word(
         "What they most probably try next: {product}", "Lo que probarán con más probabilidad: {product}"
     ),
-    "next_none": Word(
-        "No product is tried by enough of them to be named.",
-        "Ningún producto lo prueban tantos como para destacarlo.",
-    ),
+    "next_none": Word("No product stands out as the next one", "Ningún producto destaca como el siguiente"),
     "next_help": Word(
         "Of the customers of the segment who came back, the share whose next basket had the product for the first"
         " time.",
-        "De los clientes del segmento que volvieron, la parte cuya siguiente cesta llevó el producto por primera vez.",
+        "De los clientes del segmento que volvieron, qué parte se llevó el producto por primera vez en su siguiente"
+        " cesta.",
     ),
     "next_caption": Word(
         "New products in the next basket; {n} customers came back",
@@ -31,31 +29,57 @@ SEGMENT_OFFER_TEXTS: Mapping[str, Word] = {
     "range": Word("{low} and {high}", "{low} y {high}"),
     "cross_title": Word("Cross-selling", "Venta cruzada"),
     "cross_finding": Word(
-        "Whoever has bought {bought} goes on to {offer}", "Quien ha comprado {bought} acaba comprando {offer}"
+        "Buyers of {bought} go on to {offer} {lift} times as often as expected",
+        "Después de {bought} compran {offer}: {lift} veces lo esperado",
     ),
     "cross_and": Word("{one} and {other}", "{one} y {other}"),
     "cross_none": Word(
         "No two products go together so often in this segment that it is surely more than chance.",
         "En este segmento no hay dos productos que vayan juntos tanto como para descartar el azar.",
     ),
-    "cross_help": Word(
-        "When a buyer of the first tries something new: how often it is this product, as a multiple of what other"
-        " customers of the segment lead to expect. It tells what goes together, not that an offer brings it about.",
-        "Cuando quien compró el primero prueba algo nuevo: con qué frecuencia es este producto, en veces lo que cabría"
-        " esperar por los demás clientes del segmento. Indica qué va unido, no que una oferta lo provoque.",
+    "cross_all_taken": Word(
+        "There is nobody left to offer to: in all {n} pairs and sets, whoever bought the first has the second already",
+        "No queda a quién ofrecer: en las {n} combinaciones, quien compró el primero ya tiene el segundo",
     ),
-    "cross_caption": Word("The {n} strongest of {all} pairs and sets", "Las {n} combinaciones más claras de {all}"),
-    "cross_caption_all": Word("All pairs and sets that stand out", "Todas las combinaciones que destacan"),
+    "cross_help": Word(
+        "How many times as often as expected the buyers of the first product take the second when they try something"
+        " new; the other customers of the segment say what is to be expected. It tells what goes together, not that an"
+        " offer brings it about.",
+        "Cuántas veces más de lo esperable eligen el segundo producto, al probar algo nuevo, quienes compraron el"
+        " primero; lo esperable lo marcan los demás clientes del segmento. Indica qué va unido, no que una oferta lo"
+        " provoque.",
+    ),
+    "cross_order": Word(
+        "First comes what promises the most buyers: customers to offer it to, times the share who went on to buy it,"
+        " less what chance alone would bring.",
+        "Primero, lo que promete más compradores: clientes a quienes ofrecerlo por la parte que lo compró después,"
+        " menos lo que daría el puro azar.",
+    ),
+    "cross_same_only": Word(
+        "The products of each of these are of one kind: another size, brand or flavour of the same.",
+        "En cada combinación los productos son del mismo tipo: otro tamaño, otra marca u otro sabor.",
+    ),
+    "cross_same_left": Word(
+        "Not listed: {n} between products of one kind, such as another size or flavour of the same.",
+        "No se muestran: {n} entre productos del mismo tipo, como otro tamaño u otro sabor.",
+    ),
+    "cross_taken": Word(
+        "Not listed: {n} in which whoever bought the first has the second already.",
+        "No se muestran: {n} en las que quien compró el primero ya tiene el segundo.",
+    ),
+    "cross_caption": Word("{n} of {all} pairs and sets", "{n} de {all} combinaciones"),
+    "cross_caption_all": Word("All that stand out: {all}", "Todas las que destacan: {all}"),
     "bought": Word("Bought", "Han comprado"),
     "to_offer": Word("Offer", "Ofrecer"),
     "went_on": Word("Went on to buy it", "Lo compraron después"),
     "lift": Word("Times the expected", "Veces lo esperado"),
     "people_to_offer": Word("Customers to offer it to", "Clientes a quienes ofrecerlo"),
-    "up_title": Word("A better one", "Uno superior"),
+    "up_title": Word("Up-selling", "Venta de productos superiores"),
     "up_finding": Word(
         "In place of {bought}, the next segment up chooses {offer}",
         "En lugar de {bought}, el segmento superior elige {offer}",
     ),
+    "up_none": Word("No dearer product stands out", "No destaca ningún producto superior"),
     "up_help": Word(
         "Of the customers who buy exactly one of the two, the share who choose the dearer: here and in “{name}”.",
         "De los clientes que compran exactamente uno de los dos, la parte que elige el más caro: aquí y en «{name}».",
@@ -75,6 +99,10 @@ TEXTS: Mapping[str, Word] = {
         "{share} of a customer's next basket is among the {k} products recommended",
         "El {share} de la siguiente cesta de un cliente está entre los {k} productos recomendados",
     ),
+    "recommend_title_new": Word(
+        "{share} of what a customer buys for the first time is among the {k} products recommended",
+        "El {share} de lo que un cliente compra por primera vez está entre los {k} productos recomendados",
+    ),
     "recommend_title_bare": Word(
         "What to offer {customers} customers next", "Qué ofrecer ahora a {customers} clientes"
     ),
@@ -85,21 +113,21 @@ TEXTS: Mapping[str, Word] = {
     "recommend_skip": Word("Skip to what to offer", "Ir a qué ofrecer"),
     "figure_products": Word("products", "productos"),
     "figure_recommendations": Word("recommendations", "recomendaciones"),
-    "figure_found": Word("of the last basket foreseen", "de la última cesta, previsto"),
+    "figure_found": Word("of the last basket foreseen", "de la última cesta, acertado"),
     "figure_rules": Word("cross-selling rules", "reglas de venta cruzada"),
     # Reasons
     "nav_reasons": Word("Reasons", "Motivos"),
     "reasons_title": Word("Why these products", "Por qué estos productos"),
     "reasons_finding": Word("{share} of the recommendations: {reason}", "El {share} de las recomendaciones: {reason}"),
     "reasons_help": Word(
-        "Every recommendation has a reason, worded to be shown to the customer. One example of each.",
-        "Cada recomendación tiene un motivo, redactado para mostrárselo al cliente. Un ejemplo de cada uno.",
+        "Every recommendation has a reason, in a sentence that can be shown to the customer. One example of each.",
+        "Cada recomendación tiene un motivo, en una frase que se puede mostrar al cliente. Un ejemplo de cada uno.",
     ),
     "reasons_caption": Word("Reasons, the most frequent first", "Motivos, de más a menos frecuentes"),
     "reason": Word("Reason", "Motivo"),
-    "share_of_all": Word("Share", "Parte"),
+    "share_of_all": Word("Share", "Porcentaje"),
     "example": Word("For example", "Por ejemplo"),
-    "as_told": Word("As the customer reads it", "Como lo lee el cliente"),
+    "as_told": Word("The reason in words", "El motivo, en palabras"),
     "reason_habit": Word("the customer buys it again and again", "el cliente lo compra una y otra vez"),
     "reason_owned": Word("the customer has bought it before", "el cliente ya lo ha comprado"),
     "reason_alike": Word("customers who buy alike have it", "lo compran clientes parecidos"),
@@ -109,13 +137,14 @@ TEXTS: Mapping[str, Word] = {
     "reason_fresh": Word("it is bought more these days", "estos días se compra más"),
     "reason_popular": Word("many buy it", "lo compran muchos"),
     # How good
-    "nav_quality": Word("How good they are", "Cómo de buenas son"),
+    "nav_quality": Word("How good they are", "Calidad"),
     "quality_title": Word("Tried on baskets that are known", "Puestas a prueba con cestas conocidas"),
     "quality_better": Word(
         "Better than the best plain rule, “{name}”", "Mejores que la mejor regla sencilla, «{name}»"
     ),
     "quality_alike": Word(
-        "No surer than the best plain rule, “{name}”", "No más certeras que la mejor regla sencilla, «{name}»"
+        "Not clearly better than the best plain rule, “{name}”",
+        "No claramente mejores que la mejor regla sencilla, «{name}»",
     ),
     "quality_worse": Word("Worse than a plain rule, “{name}”", "Peores que una regla sencilla, «{name}»"),
     "quality_help": Word(
@@ -124,8 +153,17 @@ TEXTS: Mapping[str, Word] = {
         "Se previó la última cesta de {n} clientes a partir de las anteriores, con {k} productos para cada uno. Debajo"
         " de cada cifra, su intervalo al 95 %.",
     ),
-    "quality_caption": Word("Ours beside plain rules", "Las nuestras junto a reglas sencillas"),
-    "recommender": Word("Who recommends", "Quién recomienda"),
+    "novel_title": Word(
+        "The same for products that were new to the customer", "Lo mismo con productos nuevos para el cliente"
+    ),
+    "novel_help": Word(
+        "{n} customers had something in their last basket that they had not bought before. Each was recommended {k}"
+        " products that were new to them, and only what was new was looked for.",
+        "{n} clientes llevaban en su última cesta algo que no habían comprado antes. A cada uno se le recomendaron {k}"
+        " productos nuevos para él, y solo se buscó lo nuevo.",
+    ),
+    "quality_caption": Word("Ours beside plain rules", "Las nuestras, junto a reglas sencillas"),
+    "recommender": Word("Who recommends", "Según"),
     "interval": Word("{low} to {high}", "de {low} a {high}"),
     "by_cartera": Word("Cartera", "Cartera"),
     "by_popular": Word("what all buy most", "lo que más compran todos"),
@@ -134,13 +172,19 @@ TEXTS: Mapping[str, Word] = {
         "what the customer buys most, then what all do", "lo que más compra el cliente y, después, todos"
     ),
     "by_segment_popular": Word("what the segment buys most", "lo que más compra el segmento"),
-    "measure_recall": Word("Found of the basket", "Hallado de la cesta"),
+    "measure_recall": Word("Found of the basket", "Parte acertada de la cesta"),
     "measure_hit": Word("Customers with a hit", "Clientes con acierto"),
     "measure_ndcg": Word("NDCG", "NDCG"),
-    "measure_recall_repeat": Word("Of what they had bought before", "De lo ya comprado antes"),
-    "measure_recall_explore": Word("Of what was new to them", "De lo que era nuevo"),
+    "measure_recall_repeat": Word("Of what they had bought before", "De lo que ya compraban"),
+    "measure_recall_explore": Word("Of what was new to them", "De lo que era nuevo para ellos"),
     # Segments
     "nav_offers": Word("Segments", "Segmentos"),
+    "next_period": Word(
+        "It rests on the {days} days from {first} on and holds for about as many ahead, as long as season and range"
+        " stay as they were.",
+        "Se basa en los {days} días desde el {first} y vale para otros tantos, más o menos, mientras no cambien la"
+        " temporada ni el surtido.",
+    ),
     "no_tables": Word(
         "Too little was bought to tell what goes with what.", "Se ha comprado demasiado poco para saber qué va con qué."
     ),

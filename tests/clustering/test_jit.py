@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
+import subprocess
+import sys
 
 import numba
 import pytest
 
 from engine.clustering import jit
+from engine.recommend.recommender import CustomerRecommender
+from engine.recommend.synthetic import habits
 
 COMPILED = """
 from engine.clustering.jit import compiled
@@ -65,3 +70,20 @@ def test_where_nothing_is_kept_it_is_told_in_every_process_and_why(told, monkeyp
     for _ in range(2):
         ((_, message),) = told()
         assert message.endswith("in every process, for there is no folder to keep them in (NUMBA_CACHE_DIR names one)")
+
+
+def test_without_the_compiler_it_is_plain_python():
+    code = """
+from engine.recommend import rank_kernels
+from engine.recommend.recommender import CustomerRecommender
+from engine.recommend.synthetic import habits
+history = habits(customers=40, products=12, seed=0)
+found = CustomerRecommender.fit(history)
+print(type(rank_kernels.rank_chunks).__name__, found.recommend(k=3)["product_id"].to_list())
+"""
+    # A process of its own: numba decides at its import.
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", code], env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    found = CustomerRecommender.fit(habits(customers=40, products=12, seed=0))
+    assert ran.stdout == f"function {found.recommend(k=3)['product_id'].to_list()}\n"

@@ -392,7 +392,7 @@ def test_importing_the_engine_imports_nothing_heavy() -> None:
 def test_doctor_finds_everything_well(cartera: Cartera) -> None:
     ran = cartera("doctor")
     assert ran.code == 0, ran
-    assert ran.out.count("ok:") == 5
+    assert ran.out.count("ok:") == 6
     assert "FAILED" not in ran.out
 
 

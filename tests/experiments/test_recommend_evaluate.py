@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_what_is_tracked_is_what_is_written(
     assert (params["k"], params["tifu_k"], params["tifu_alpha"]) == (3, 20, told["tifu_knn"]["alpha"])
     assert metrics["recall"] == tracker.told["recall"] == told["measures"]["tifu_knn"]["recall"]["mean"]
     assert metrics["ndcg_difference_low"] == told["differences"]["tifu_knn"]["ndcg"]["low"]
-    assert tracker.files == ["config.yaml", "evaluation.csv", "evaluation.json"]
+    assert tracker.files == ["config.yaml", "evaluation.csv", "evaluation_new.csv", "evaluation.json"]
     batch = Kept()
     monkeypatch.setattr("engine.tracking.open_tracker", lambda *given, **named: batch)
     assert cartera("recommend", f"lake={shop}/lake", "k=3", "out=batch").code == 0
@@ -187,3 +188,62 @@ def test_a_basket_is_not_foreseen_from_itself(cartera: Cartera, tmp_path: Path) 
     assert ran.code == 0, ran.err
     measures = facts(tmp_path / "out")["measures"]
     assert {name: each["recall"]["mean"] for name, each in measures.items()} == dict.fromkeys(measures, 0.0)
+
+
+def test_new_products_have_a_table_of_their_own(cartera: Cartera, shop: Path, tmp_path: Path) -> None:
+    for language, decimal in (("en", "."), ("es", ",")):
+        ran = cartera(
+            *EVALUATE, f"lake={shop}/lake", "k=3", "evaluate.recommenders=[cartera]", f"language={language}",
+            f"out={language}",
+        )  # fmt: skip
+        assert ran.code == 0, ran.err
+        new = facts(tmp_path / language)["new"]
+        assert set(new["measures"]) == {"cartera", "popular"}
+        recall = new["measures"]["cartera"]["recall"]
+        assert f"{recall['mean']:.4f}".replace(".", decimal) in ran.out
+        assert ran.out.rstrip().endswith(f"{language}/evaluation_new.csv")
+    table = pl.read_csv(tmp_path / "en" / "evaluation_new.csv")
+    row = table.filter(pl.col("recommender") == "cartera", pl.col("measure") == "recall").row(0, named=True)
+    assert [row["mean"], row["at least"], row["at most"]] == pytest.approx(
+        [recall[end] for end in ("mean", "low", "high")]
+    )
+    assert row["customers"] == new["protocol"]["targets"]
+    assert row["minus the best baseline"] == pytest.approx(new["differences"]["cartera"]["recall"]["mean"])
+
+
+def test_what_is_slow_takes_part_where_it_is_asked_for(
+    cartera: Cartera, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("evaluate.tifu_knn={group_num: 3, within_decay: 0.9, group_decay: 0.9}", f"lake={shop}/lake", "k=3")
+    ran = cartera(*EVALUATE, *few, "out=quick")
+    assert ran.code == 0, ran.err
+    assert "tifu_knn" in facts(tmp_path / "quick")["measures"]
+    assert "tifu_knn: tuning on" in ran.err
+    assert re.search(r"cartera: learnt in [\d.]+ s; \d+ customers in [\d.]+ s, \d+ a second", ran.err)
+    monkeypatch.setattr("experiments.recommend_evaluate.PATIENCE_S", 0.0)
+    ran = cartera(*EVALUATE, *few, "out=without")
+    assert ran.code == 0, ran.err
+    assert set(facts(tmp_path / "without")["measures"]) == {
+        "cartera", "personal", "item_knn", "popular", "personal_then_popular",
+    }  # fmt: skip
+    asked = "'evaluate.recommenders=[cartera,personal,item_knn,tifu_knn]'"
+    assert f"Ask for it with {asked}" in ran.err
+    assert cartera(*EVALUATE, *few, asked.strip("'"), "out=asked").code == 0
+    assert facts(tmp_path / "asked")["measures"] == facts(tmp_path / "quick")["measures"]
+
+
+def test_what_is_never_offered_need_not_be_foreseen(cartera: Cartera, shop: Path, tmp_path: Path) -> None:
+    ran = cartera(
+        *EVALUATE, f"lake={shop}/lake", "recommend.exclude=[GRILLS,p00]", "evaluate.recommenders=[cartera]", "out=out"
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    sales = pl.read_csv(shop / "sales.csv", try_parse_dates=True)
+    never = pl.col("product_id").is_in(["p00", "p20", "p21"])
+    lines = sales.filter(never).height
+    assert f"3 products are left out: they are never offered, and their {lines:,} purchases do not count" in ran.err
+    told = facts(tmp_path / "out")
+    goods = Baskets.from_frame(sales.filter(~never))
+    wanted = evaluate([PersonalThenPopular()], goods, k=10)
+    for measure, mean in wanted.to_dict()["measures"]["personal_then_popular"].items():
+        assert told["measures"]["personal_then_popular"][measure] == pytest.approx(mean)
+    assert told["protocol"]["baskets"] == wanted.protocol["baskets"]

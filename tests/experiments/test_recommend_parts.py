@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import engine
-from engine.errors import ColumnsMissingError, DataError
+from engine.errors import ColumnsMissingError, DataError, SettingError
 from engine.lake import inventory
 from engine.lake.ingest import ingest
 from engine.lake.recipe import Recipe
@@ -128,6 +128,23 @@ def test_a_notebook_gets_what_the_lake_gives(shop: Path) -> None:
     assert found.products["name"].str.starts_with("Café").all()
     assert found.products.height == lake.products.height == 24
     assert {"customers", "median_unit_price"} <= set(found.products.columns)
+
+
+def test_a_notebook_with_tables_of_all_kinds(shop: Path) -> None:
+    import pandas as pd
+
+    rows = pl.read_csv(shop / "products.csv").rename({"code": "product_id"}).to_dict(as_series=False)
+    given = {"category": "category", "exclude": ["GRILLS"]}
+    found, same = (
+        engine.recommender(sales_of(shop), products=one(rows), **given) for one in (pl.DataFrame, pd.DataFrame)
+    )
+    assert found.recommend(None, 3).equals(same.recommend(None, 3))
+    assert found.products.filter(found.excluded)["product_id"].sort().to_list() == ["p20", "p21"]
+    for key in ("products", "segments"):
+        with pytest.raises(SettingError, match=f"{key}: expected .*a Polars or pandas frame; got str"):
+            engine.recommender(sales_of(shop), **{key: "file.csv"})
+    with pytest.raises(SettingError, match="transactions: expected a Polars or pandas frame"):
+        engine.recommender("sales.csv")
 
 
 def test_a_notebook_with_segments(shop: Path) -> None:

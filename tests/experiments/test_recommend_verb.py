@@ -13,6 +13,7 @@ import engine
 from engine.errors import DataError
 from engine.lake import inventory
 from engine.recommend.recommender import CustomerRecommender
+from engine.report.recommend_words import TEXTS
 from experiments.output import MARKER
 from tests.experiments.conftest import Ran
 from tests.experiments.recommend_shop import CUSTOMERS, shop_files, shop_lake, shop_run
@@ -71,7 +72,7 @@ def test_everything_by_segment(cartera: Cartera, shop: Path, tmp_path: Path) -> 
     # What the five figures say is what the files hold.
     assert str(CUSTOMERS) in ran.out
     assert "out/recommendations.parquet" in ran.out
-    assert told["foreseen"]["baseline"] in ran.out
+    assert TEXTS[f"by_{told['foreseen']['baseline']}"].en in ran.out
     # Segments are ranked by what their customers are billed, and the dear grill is that of the better one.
     (pair,) = table(out / "up_sell.csv").filter(pl.col("product bought") == "p20").rows(named=True)
     billed = engine.load(shop / "run" / "bundle").segments
@@ -151,7 +152,7 @@ def test_only_some_customers_and_a_level(cartera: Cartera, shop: Path, tmp_path:
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert "1 of 3 customers bought nothing before" in ran.err
-    assert "k=9: there are 4 products, so lists are shorter." in ran.err
+    assert "There are 4 products, so lists are shorter than 9." in ran.err
     found = pl.read_parquet(tmp_path / "out" / "recommendations.parquet")
     assert found["customer_id"].unique().sort().to_list() == [3, 8]
     assert set(found["product_id"]) <= {"BREAD", "FRUIT", "GRILLS", "TEA"}
@@ -161,6 +162,29 @@ def test_only_some_customers_and_a_level(cartera: Cartera, shop: Path, tmp_path:
     has_bread = set(owned.filter(pl.col("category") == "BREAD")["customer_id"])
     assert {3, 8} <= has_bread
     assert "BREAD" not in set(found["product_id"])
+
+
+def test_only_what_is_new_and_nothing_excluded(cartera: Cartera, shop: Path, tmp_path: Path) -> None:
+    owned = pl.read_csv(shop / "sales.csv").select("customer_id", "product_id").unique()
+    for only, how in (("new", "anti"), ("bought", "semi")):
+        ran = cartera(
+            "recommend", f"lake={shop}/lake", "k=3", f"recommend.only={only}", "recommend.exclude=[p01,FRUIT]",
+            "language=es", "tracking=none", f"out={only}",
+        )  # fmt: skip
+        assert ran.code == 0, ran.err
+        found = pl.read_parquet(tmp_path / only / "recommendations.parquet")
+        assert found.height
+        assert found.join(owned, on=["customer_id", "product_id"], how=how).height == found.height
+        fruit = {f"p{product:02}" for product in range(1, 20, 2)}
+        assert not fruit & {*found["product_id"], *found["with_product"]}
+        assert "Se excluyen 10 productos: no se ofrecen nunca" in ran.err
+        # The last line is what to look at.
+        assert ran.out.splitlines()[-1] == f"Para leerlo, abra {only}/recommend.html"
+        # What is judged is what was asked for.
+        foreseen = facts(tmp_path / only)["foreseen"]
+        assert ("new" in foreseen, "personal_then_popular" in foreseen["measures"]) == ((only == "bought"),) * 2
+    saved = CustomerRecommender.open(tmp_path / "new" / "recommender")
+    assert not fruit & set(saved.recommend(k=20)["product_id"])
 
 
 def test_what_cannot_be_done_is_told_and_the_rest_stands(

@@ -15,9 +15,9 @@ from engine.recommend.baselines import (
     Popular,
     Recommender,
     SegmentPopular,
-    fill,
 )
 from engine.recommend.baskets import Baskets
+from engine.recommend.most_bought import fill
 from engine.recommend.sparse_rows import best_of_rows
 from tests.recommend.test_metrics import history_of, made_up
 from tests.reference import recommend_twin as twin
@@ -174,3 +174,25 @@ def test_settings_that_cannot_be() -> None:
         SegmentPopular().fit(history)
     with pytest.raises(DataError, match="one for each customer"):
         SegmentPopular().fit(history, np.zeros(2, np.int32))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_only_what_is_new_to_each(seed: int) -> None:
+    customers = made_up(seed, customers=30)
+    history = history_of(customers, m=14)
+    groups = np.array([c % 3 - 1 for c in range(len(customers))], np.int32)
+    order = twin.popular(customers, "customers")
+    plain = Popular().fit(history).recommend(history, 5, only="new")
+    by_segment = SegmentPopular().fit(history, groups).recommend(history, 5, segments=groups, only="new")
+    for c, own in enumerate(customers):
+        has = {product for basket in own for product in basket}
+        assert plain[c].tolist() == padded([[p for p in order if p not in has]], 5)[0]
+        first = (
+            []
+            if groups[c] < 0
+            else twin.popular([customers[i] for i in np.flatnonzero(groups == groups[c])], "customers")
+        )
+        wanted = [p for p in [*first, *(p for p in order if p not in first)] if p not in has]
+        assert by_segment[c].tolist() == padded([wanted], 5)[0]
+    with pytest.raises(SettingError, match="only: expected one of new; got 'bought'"):
+        Popular().fit(history).recommend(history, 5, only="bought")

@@ -167,3 +167,54 @@ def test_one_that_is_named_as_a_baseline_stands_in_for_it() -> None:
 def test_what_cannot_be_evaluated(settings: dict, error: type, says: str) -> None:
     with pytest.raises(error, match=says):
         evaluate(**{"recommenders": [Personal()], "history": history_of(made_up(0), m=14), **settings})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_new_products_are_judged_apart(seed: int) -> None:
+    customers = made_up(seed, customers=60, most=5)
+    history = history_of(customers, m=14)
+    groups = np.array([c % 2 for c in range(len(customers))], np.int32)
+    found = evaluate([Personal()], history, k=3, segments=groups)
+    assert found.new is not None
+    assert set(found.new.measures) == {"popular", "segment_popular"}
+    past, targets = last_basket(history)
+    before = list(past.each())
+    bought = [set(targets.item[a:b]) for a, b in zip(targets.start[:-1], targets.start[1:], strict=True)]
+    new = {
+        int(c): {int(p) for p in basket if not any(p in old for old in before[c])}
+        for c, basket in zip(targets.customers, bought, strict=True)
+    }
+    wanted = {c: basket for c, basket in new.items() if basket}
+    names = history.customer_ids.to_list()
+    assert found.new.customer_ids.to_list() == [names[c] for c in wanted]
+    lists = Popular().fit(past).recommend(past, 3, only="new")
+    recall = [len(set(lists[c].tolist()) & basket) / len(basket) for c, basket in wanted.items()]
+    assert found.new.values["popular"]["recall"] == pytest.approx(recall)
+    assert found.new.protocol["targets"] == len(wanted)
+    assert found.new.protocol["share_of_repeats"] == 0
+    assert found.to_dict()["new"]["measures"]["popular"]["recall"]["mean"] == pytest.approx(np.mean(recall))
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_nobody_bought_anything_new() -> None:
+    found = evaluate([Personal()], history_of([[[0], [0], [0, 1], [1]]] * 3, m=2), k=1)
+    assert found.new is None
+    assert "new" not in found.to_dict()
+
+
+def test_each_recommender_is_told_of() -> None:
+    told: list[tuple[str, int, float, float]] = []
+    evaluate([Personal()], history_of(made_up(1), m=14), progress=lambda *given: told.append(given))
+    assert [name for name, *_ in told] == ["popular", "personal_then_popular", "personal"]
+    assert all(customers > 0 and learning >= 0 and answering >= 0 for _, customers, learning, answering in told)
+
+
+def test_one_basket_before_is_one_basket() -> None:
+    with pytest.raises(DataError, match="No customer has 1 basket before one to foresee"):
+        evaluate([Personal()], history_of([[[0]], []], m=1), least=1)
+
+
+@pytest.mark.parametrize("odd", [{"k": 1.5}, {"k": "3"}, {"last": True}, {"least": None}])
+def test_numbers_that_are_none(odd: dict) -> None:
+    with pytest.raises(SettingError, match=f"{next(iter(odd))}: expected a whole number; got"):
+        evaluate([Personal()], history_of(made_up(1), m=14), **odd)

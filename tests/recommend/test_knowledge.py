@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.errors import DataError
+from engine.errors import SettingError
 from engine.recommend import affinity, knowledge
-from engine.recommend.knowledge import Knowledge, checked_segments
+from engine.recommend.knowledge import Knowledge
+from engine.recommend.segment_numbers import checked_segments
 from tests.recommend.test_synthetic import odd_shop
 from tests.reference import next_basket_twin as twin
 
@@ -51,8 +52,10 @@ def test_without_segments_there_is_one_group() -> None:
 
 def test_segment_numbers() -> None:
     assert checked_segments(None, 2).tolist() == [-1, -1]
-    assert checked_segments(np.array([3, -7], np.int8), 2).tolist() == [3, -1]
+    assert checked_segments(np.array([3, -1], np.int8), 2).tolist() == [3, -1]
     assert checked_segments(np.array([], np.int32), 0).tolist() == []
     for wrong in (np.zeros(3), np.zeros(2, np.int32), np.zeros((3, 1), np.int32)):
-        with pytest.raises(DataError, match="whole number for each of 3 customers"):
+        with pytest.raises(SettingError, match="whole number for each of 3 customers"):
             checked_segments(wrong, 3)
+    with pytest.raises(SettingError, match="got -7 to 3"):
+        checked_segments(np.array([3, -7]), 2)

@@ -355,7 +355,7 @@ def test_what_is_asked_for_wrongly() -> None:
             model.recommend(history, k)
     with pytest.raises(DataError, match=r"knows 2 segments \(0 to 1\); got number 2"):
         model.recommend(history, 5, segments=np.full(60, 2, np.int32))
-    with pytest.raises(DataError, match="whole number for each of 60 customers"):
+    with pytest.raises(SettingError, match="whole number for each of 60 customers"):
         model.recommend(history, 5, segments=np.zeros(59, np.int32))
     with pytest.raises(DataError, match="fitted without segments"):
         NextBasket().fit(history).recommend(history, 5, segments=np.zeros(60, np.int32))

@@ -115,7 +115,7 @@ def test_three_orders_of_one_day_are_no_habit() -> None:
     shop = [[(3, [0]), (3, [0]), (3, [0])], *SHOP[1:]]
     table = told([[0]], {}, [], day=4, shop=shop)
     assert table["reason"].to_list() == ["owned"]
-    assert with_text(table)["why"].to_list() == ["you have bought it before, yesterday"]
+    assert with_text(table)["why"].to_list() == ["last bought yesterday"]
 
 
 def test_customers_without_a_history_and_without_products() -> None:
@@ -174,11 +174,13 @@ def said(language: str = "en", names: pl.DataFrame | None = None, **figures: obj
         (55.9, "every 8 weeks", "cada 8 semanas"),
         (56.0, "every 2 months", "cada 2 meses"),
         (400.0, "every 13 months", "cada 13 meses"),
+        (699.9, "every 23 months", "cada 23 meses"),
+        (700.0, "every 2 years", "cada 2 años"),
     ],
 )
 def test_intervals_in_words(days: float, english: str, spanish: str) -> None:
-    assert said(reason="habit", interval_days=days) == f"you buy it {english}"
-    assert said("es", reason="habit", interval_days=days) == f"lo compras {spanish}"
+    assert said(reason="habit", interval_days=days) == f"bought {english}"
+    assert said("es", reason="habit", interval_days=days) == f"compra habitual, {spanish}"
 
 
 @pytest.mark.parametrize(
@@ -193,29 +195,31 @@ def test_intervals_in_words(days: float, english: str, spanish: str) -> None:
         (11, "2 weeks ago", "hace 2 semanas"),
         (55, "8 weeks ago", "hace 8 semanas"),
         (56, "2 months ago", "hace 2 meses"),
-        (730, "24 months ago", "hace 24 meses"),
+        (699, "23 months ago", "hace 23 meses"),
+        (730, "2 years ago", "hace 2 años"),
+        (45_347, "124 years ago", "hace 124 años"),
     ],
 )
 def test_days_ago_in_words(days: int, english: str, spanish: str) -> None:
-    assert said(reason="owned", days_since_bought=days) == f"you have bought it before, {english}"
-    assert said("es", reason="owned", days_since_bought=days) == f"ya lo has comprado, {spanish}"
+    assert said(reason="owned", days_since_bought=days) == f"last bought {english}"
+    assert said("es", reason="owned", days_since_bought=days) == f"última compra {spanish}"
 
 
 def test_the_other_sentences() -> None:
     names = pl.DataFrame({"product_id": ["p1"], "name": ["Coffee {fine}"]})
     near, lift = {"reason": "alike", "nearest": 12}, {"lift": 3.14159}
-    assert said(**near) == "12 of your 20 nearest customers buy it"
-    assert said("es", **near) == "lo compran 12 de tus 20 clientes más cercanos"
-    assert said(reason="along", with_product="p1") == "goes with p1, which you buy"
-    assert said("en", names, reason="along", with_product="p1") == "goes with Coffee {fine}, which you buy"
+    assert said(**near) == "12 of the 20 most similar customers buy it"
+    assert said("es", **near) == "lo compran 12 de los 20 clientes más parecidos"
+    assert said(reason="along", with_product="p1") == "goes with p1, bought before"
+    assert said("en", names, reason="along", with_product="p1") == "goes with Coffee {fine}, bought before"
     assert said("es", names, reason="following", with_product="p1") == "suele comprarse después de Coffee {fine}"
     # What has no name is called by its id.
     assert said("en", names, reason="following", with_product="p2") == "often bought after p2"
-    assert said("es", names, reason="along", with_product="p2") == "va bien con p2, que sueles comprar"
-    assert said(reason="segment", **lift) == "in your segment 3.1 times as often"
-    assert said("es", reason="segment", **lift) == "en tu segmento, 3,1 veces lo habitual"
-    assert said(reason="fresh", **lift) == "3.1 times as often these days"
-    assert said("es", reason="fresh", **lift) == "estos días, 3,1 veces lo habitual"
+    assert said("es", names, reason="along", with_product="p2") == "va bien con una compra anterior: p2"
+    assert said(reason="segment", **lift) == "bought 3.1 times as often in this segment"
+    assert said("es", reason="segment", **lift) == "en este segmento se compra 3,1 veces lo habitual"
+    assert said(reason="fresh", **lift) == "bought 3.1 times as often as usual these days"
+    assert said("es", reason="fresh", **lift) == "estos días se compra 3,1 veces lo habitual"
     assert said(reason="popular") == "one of the most bought products"
     assert said("es", reason="popular") == "uno de los productos más comprados"
     with pytest.raises(CarteraError, match="fr"):
@@ -296,13 +300,13 @@ def test_machine_code_does_what_the_text_says(seed: int) -> None:
 
 
 def facts(case: Case, found: Ranked) -> list[np.ndarray]:
-    from engine.recommend.reason_kernels import fact_chunks  # compiled or plain
+    from engine.recommend.reason_kernels import Facts, fact_chunks  # compiled or plain
 
     out = [np.empty(found.codes.shape, np.int32) for _ in range(6)]
     known = case.model.knowledge
     fact_chunks(
         purchases(case.history), case.history.basket_start[1:], found.codes, found.neighbours, known.along,
-        known.following, known.people, *out,
+        known.following, known.people, Facts(*out),
     )  # fmt: skip
     return out
 

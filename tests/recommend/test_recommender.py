@@ -11,6 +11,7 @@ import pytest
 from engine.errors import BundleError, DataError, SettingError
 from engine.neighbours.folder import write_manifest
 from engine.recommend import recommender_folder
+from engine.recommend.baskets import Baskets
 from engine.recommend.recommender import CustomerRecommender
 from engine.recommend.synthetic import habits
 
@@ -146,6 +147,8 @@ def rewritten(folder: Path, name: str, array: np.ndarray) -> None:
         ("people_share", lambda a: a[:-1]),
         ("groups_lift", lambda a: a[:-1]),
         ("once", lambda a: a[:-1]),
+        ("excluded", lambda a: a[:-1]),
+        pytest.param("excluded", lambda a: a.astype(np.int8), id="excluded-numbers"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_before_a_kernel_reads_them(folder: Path, name: str, change: object) -> None:
@@ -168,3 +171,140 @@ def test_a_habit_that_was_let_go_is_told_as_what_was_bought_before(recommender: 
     assert rows.filter(pl.col("reason") == "habit").select((waited <= 3.001).all()).item()
     assert rows.filter(pl.col("reason") == "owned").select((waited > 2.999).all()).item()
     assert set(rows["reason"]) == {"habit", "owned"}
+
+
+@pytest.mark.parametrize("only", ["new", "bought"])
+def test_only_new_and_only_bought(recommender: CustomerRecommender, folder: Path, only: str) -> None:
+    owned = {
+        (customer, HISTORY.products[product])
+        for customer, own in zip(HISTORY.customer_ids.to_list(), HISTORY.each(), strict=True)
+        for basket in own
+        for product in basket
+    }
+    whole = recommender.recommend(k=40)
+    mine = pl.Series([pair in owned for pair in whole.select("customer_id", "product_id").rows()])
+    kept = whole.filter(mine if only == "bought" else ~mine)
+    found = recommender.recommend(k=5, only=only)
+    # The list is that of all products without the others, and as long as there are enough.
+    wanted = kept.group_by("customer_id", maintain_order=True).head(5)
+    assert found.drop("rank").equals(wanted.drop("rank"))
+    assert found.filter(pl.col("times_bought") > 0).height == (found.height if only == "bought" else 0)
+    assert found.group_by("customer_id", maintain_order=True).agg("rank")["rank"].to_list() == [
+        list(range(1, n + 1)) for n in found.group_by("customer_id", maintain_order=True).len()["len"]
+    ]
+    opened = CustomerRecommender.open(folder)
+    alone = [
+        {"customer_id": customer, **offer}
+        for customer in HISTORY.customer_ids.to_list()
+        for offer in opened.for_customer(customer, k=5, only=only)
+    ]
+    assert alone == found.to_dicts()
+
+
+@pytest.mark.parametrize("only", ["old", "", 1, [], True])
+def test_odd_kinds(recommender: CustomerRecommender, only: object) -> None:
+    with pytest.raises(SettingError, match="only: expected one of new, bought"):
+        recommender.recommend(k=1, only=only)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="only: expected one of new, bought"):
+        recommender.for_customer(HISTORY.customer_ids[0], only=only)  # type: ignore[arg-type]
+
+
+def test_what_is_excluded_is_no_purchase_and_no_offer(tmp_path: Path) -> None:
+    kinds = ["bag" if i < 5 else "food" for i in range(40)]
+    products = pl.DataFrame({"product_id": HISTORY.products, "kind": kinds})
+    never = {*HISTORY.products[:5].to_list(), "p0009"}
+    found = CustomerRecommender.fit(HISTORY, as_of=AS_OF, products=products, category="kind", exclude=["bag", "p0009"])
+    assert set(found.products.filter(found.excluded)["product_id"]) == never
+    rows = found.recommend(k=40)
+    assert not never & ({*rows["product_id"]} | {*rows["with_product"]})
+    # The other purchases stand as they were, and baskets that held nothing else are none.
+    codes = {code for code, product in enumerate(HISTORY.products) if product not in never}
+    kept = [[[p for p in basket if p in codes] for basket in own if codes & {*basket}] for own in HISTORY.each()]
+    assert list(found.history.each()) == kept
+    assert found.history.baskets < HISTORY.baskets
+    days = HISTORY.day[[bool(codes & {*basket}) for own in HISTORY.each() for basket in own]]
+    assert found.history.day.tolist() == days.tolist()
+    found.history.check()
+    found.save(tmp_path / "saved")
+    opened = CustomerRecommender.open(tmp_path / "saved")
+    assert opened.recommend(k=40).equals(rows)
+    assert not never & {offer["product_id"] for offer in opened.for_basket(["p0009", "p0011"], k=40)}
+    # A bag alone is a basket too, of which nothing is known.
+    assert opened.for_basket(["p0000"], k=3) == opened.for_basket([], k=3)
+
+
+@pytest.mark.parametrize(
+    ("exclude", "message"),
+    [
+        ("bag", "exclude: expected a list"),
+        (["bags"], "exclude: 'bags' is no product that anybody bought, and no kind: there are bag, food"),
+        (["bag", "food"], "it leaves no product"),
+    ],
+)
+def test_odd_exclusions(exclude: object, message: str) -> None:
+    kinds = ["bag" if i < 5 else "food" for i in range(40)]
+    products = pl.DataFrame({"product_id": HISTORY.products, "kind": kinds})
+    with pytest.raises(SettingError, match=message):
+        CustomerRecommender.fit(HISTORY, products=products, category="kind", exclude=exclude)  # type: ignore[arg-type]
+
+
+def test_what_is_no_list_of_ids(recommender: CustomerRecommender) -> None:
+    known = HISTORY.customer_ids[0]
+    for odd in (known, str(known), None.__class__, 7.5):
+        with pytest.raises(DataError, match="customer_ids: expected a list of ids"):
+            recommender.recommend(odd)  # type: ignore[arg-type]
+    for odds in ([known, "a"], [[known]], [object()], [10**30], [known, None, {}]):
+        with pytest.raises(DataError, match="customer"):
+            recommender.recommend(odds)
+    assert recommender.recommend([], 3).is_empty()
+    assert recommender.recommend(np.array([known]), np.int64(2)).height == 2
+    assert recommender.recommend((known,), 2).equals(recommender.recommend(pl.Series([str(known)]), 2))
+
+
+def test_baskets_of_numbers_and_odd_ones() -> None:
+    numbers = HISTORY.products.str.slice(1).cast(pl.Int64).cast(pl.String)
+    history = Baskets(HISTORY.customer_ids, numbers, *(getattr(HISTORY, name) for name in HISTORY.__slots__[2:]))
+    segments = pl.DataFrame({"customer_id": HISTORY.customer_ids, "segment_id": [float(i % 2) for i in range(200)]})
+    found = CustomerRecommender.fit(history, assignments=segments)
+    assert found.segments["segment_id"].to_list() == ["0", "1"]
+    wanted = found.for_basket(["3", "12"], segment_id="1")
+    assert found.for_basket([3, np.int64(12)], segment_id=1.0) == wanted
+    assert found.for_basket(np.array([3, 12]), segment_id=1) == wanted
+    for odd in (3, "3", {"3": 1}):
+        with pytest.raises(DataError, match="basket: expected a list of product ids"):
+            found.for_basket(odd)  # type: ignore[arg-type]
+    for odds in ([None], [3.5], [["3"]], [True]):
+        with pytest.raises(DataError, match="products: expected ids, texts or whole numbers"):
+            found.for_basket(odds)
+    for segment in (0.5, True, [], "1.0", float("nan")):
+        with pytest.raises(DataError, match="segment_id: expected one of 0, 1; got"):
+            found.for_basket(["3"], segment_id=segment)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"repurchase": {"grill": "no"}}, "repurchase: expected True or False by category"),
+        ({"repurchase": {"grill": 2}}, "repurchase: expected True or False by category"),
+        ({"repurchase": ["grill"]}, "repurchase: expected True or False by category"),
+        ({"once_below": "x"}, "once_below: expected a share from 0 to 1; got 'x'"),
+        ({"once_below": float("nan")}, "once_below: expected a share from 0 to 1"),
+        ({"category": 5}, "category: expected the name of a column of the products; got 5"),
+        ({"name": ["a"]}, "name: expected the name of a column of the products"),
+        ({"seed": -1}, "seed: expected a whole number"),
+        ({"as_of": "soon"}, "as_of: expected a date"),
+        ({"products": [1]}, "products: expected a Polars frame; got list"),
+        ({"assignments": "runs/segment"}, "assignments: expected a Polars frame; got str"),
+        ({"products": pl.DataFrame({"product_id": ["p0001", "p0001"]})}, "products: expected each product_id once"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict, message: str) -> None:
+    with pytest.raises((SettingError, DataError), match=message):
+        CustomerRecommender.fit(HISTORY, **settings)
+
+
+def test_what_is_printed_is_short(recommender: CustomerRecommender) -> None:
+    assert repr(recommender) == "<CustomerRecommender: 200 customers, 40 products, 3 segments, for 1971-01-01>"
+    assert repr(HISTORY) == f"<Baskets: 200 customers, 40 products, {HISTORY.baskets:,} baskets>"
+    with pytest.raises(SettingError, match=r"history: expected purchase histories.*got DataFrame"):
+        CustomerRecommender.fit(pl.DataFrame())  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ import pytest
 from engine.errors import SettingError
 from engine.recommend import tifu_knn
 from engine.recommend.metrics import measure
-from engine.recommend.tifu_knn import TifuKNN, tuned
+from engine.recommend.sparse_rows import best_of_blends
+from engine.recommend.tifu_knn import TifuKNN, seconds_to_tune, tuned
 from tests.recommend.test_metrics import history_of, made_up
 from tests.reference import recommend_twin as twin
 
@@ -84,6 +85,56 @@ def test_a_stranger_and_one_without_a_history() -> None:
     )  # fmt: skip
     assert dict(zip(found[0].tolist(), scores[0].tolist(), strict=False)) == pytest.approx({**expected, -1: 0})
     assert (found[1] == -1).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_one_walk_gives_the_lists_of_each_setting_alone(seed: int, metric: str) -> None:
+    rng = np.random.default_rng(seed)
+    history = history_of(made_up(seed, customers=50, most=9), m=14)
+    asked = history.take(np.sort(rng.choice(50, 37, replace=False)))
+    # Not in order, more than there are, and one twice; weights that leave one side out.
+    grid = {"group_num": (2, 5), "k": (7, 3, 99, 7), "alpha": (0.0, float(rng.uniform(0, 1)), 1.0)}
+    tried = list(tifu_knn._tried(TifuKNN(metric=metric), history, asked, grid, 4))
+    assert [settings for settings, _ in tried] == [
+        TifuKNN(group_num=groups, k=k, alpha=alpha, metric=metric) for groups, k, alpha in product(*grid.values())
+    ]
+    for settings, lists in tried:
+        assert lists.tolist() == settings.fit(history).recommend(asked, 4).tolist()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_blends_are_those_of_dense_arithmetic(seed: int) -> None:
+    from scipy.sparse import csr_matrix
+
+    rng = np.random.default_rng(seed)
+    own, others = (rng.random((n, 40)) * (rng.random((n, 40)) < 0.2) for n in (70, 30))
+    near = np.array([rng.permutation(30)[:12] for _ in own], np.int32)
+    for row, length in enumerate(rng.integers(0, 13, len(near))):
+        near[row, length:] = -1
+    numbers, alphas = [5, 12, 1], [0.3, 0.7]
+    columns, values = best_of_blends(
+        csr_matrix(own), csr_matrix(others), near, 6, numbers=numbers, alphas=alphas, threads=1
+    )
+    for t, a, row in product(range(3), range(2), range(70)):
+        first = [other for other in near[row, : numbers[t]] if other >= 0]
+        mean = others[first].mean(axis=0) if first else np.zeros(40)
+        scores = alphas[a] * own[row] + (1 - alphas[a]) * mean
+        best = [j for j in np.lexsort((np.arange(40), -scores))[:6] if scores[j] > 0]
+        assert [j for j in columns[t, a, row] if j >= 0] == best
+        assert values[t, a, row, : len(best)] == pytest.approx(scores[best])
+    many = best_of_blends(csr_matrix(own), csr_matrix(others), near, 6, numbers=numbers, alphas=alphas)
+    assert np.array_equal(many[0], columns)
+    assert np.array_equal(many[1], values)
+
+
+def test_tuning_takes_longer_where_there_is_more_of_everything() -> None:
+    history = history_of(made_up(0, customers=50), m=14)
+    few, many = (seconds_to_tune(history, np.arange(n)) for n in (10, 40))
+    assert 0 < few < many
+    assert seconds_to_tune(history, np.arange(10), grid={"alpha": (0.5,)}) < few
+    assert seconds_to_tune(history, np.arange(10), threads=2) == pytest.approx(few / 2)
+    assert seconds_to_tune(history_of([[], []], m=3), np.arange(0)) == 0
 
 
 def test_blocks_of_customers_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

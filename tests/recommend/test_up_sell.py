@@ -12,7 +12,7 @@ from engine.errors import ColumnsMissingError, DataError, SettingError
 from engine.recommend import up_sell as module
 from engine.recommend.baskets import Baskets
 from engine.recommend.chance import fisher
-from engine.recommend.up_sell import COLUMNS, up_sell, up_sell_table
+from engine.recommend.up_sell import COLUMNS, up_sell
 from tests.recommend.shops import shop
 from tests.reference import cross_sell_twin as twin
 
@@ -34,7 +34,7 @@ def test_every_pair_is_compared_as_by_hand(seed: int, monkeypatch: pytest.Monkey
     history = shop(seed, 240, 8)
     segments = (np.arange(240) % 4 - 1).astype(np.int32)
     monkeypatch.setattr(module, "BLOCK_CELLS", 100)
-    found = up_sell(history, segments, described(history), [2, 0, 1], least_customers=1, false_share=0.9999)
+    found = up_sell(history, segments, described(history), [2, 0, 1], least_customers=1, false_share=0.9999).pairs
     bought = [{item for items in own for item in items} for own in history.each()]
 
     def choices(segment: int, x: int, y: int) -> tuple[int, int]:
@@ -96,9 +96,9 @@ TEA = pl.DataFrame({"product_id": ["plain", "fine"], "category": "tea", "median_
 
 def test_who_buys_both_has_not_chosen() -> None:
     alike, segments = choosers((60, 20), (60, 20), both=300)
-    assert up_sell(alike, segments, TEA, [0, 1]).height == 0
+    assert up_sell(alike, segments, TEA, [0, 1]).pairs.height == 0
     better, segments = choosers((60, 20), (20, 60), both=300)
-    rule = up_sell(better, segments, TEA, [0, 1]).row(0, named=True)
+    rule = up_sell(better, segments, TEA, [0, 1]).pairs.row(0, named=True)
     assert (rule["product_x"], rule["product_y"]) == ("plain", "fine")
     assert (rule["share"], rule["share_next"], rule["lift"]) == (0.25, 0.75, 3.0)
     assert rule["customers_to_offer"] == 60
@@ -106,14 +106,14 @@ def test_who_buys_both_has_not_chosen() -> None:
 
 def test_the_order_of_the_segments_decides() -> None:
     history, segments = choosers((60, 20), (20, 60))
-    assert up_sell(history, segments, TEA, [1, 0]).height == 0
+    assert up_sell(history, segments, TEA, [1, 0]).pairs.height == 0
 
 
 def test_chance_is_no_rule() -> None:
     fooled = 0
     for seed in range(20):
         history = shop(seed, 200, 8)
-        fooled += up_sell(history, (np.arange(200) % 2).astype(np.int32), described(history), [0, 1]).height > 0
+        fooled += up_sell(history, (np.arange(200) % 2).astype(np.int32), described(history), [0, 1]).pairs.height > 0
     # At 5 %: one shop of twenty is expected to tell of something, four or more in one of sixty.
     assert fooled <= 3
 
@@ -121,19 +121,41 @@ def test_chance_is_no_rule() -> None:
 def test_prices_and_categories_bound_what_is_offered() -> None:
     history, segments = choosers((60, 20), (20, 60))
     far = TEA.with_columns(median_price=pl.Series([1.0, 3.0]))
-    assert up_sell(history, segments, far, [0, 1]).height == 0
-    assert up_sell(history, segments, far, [0, 1], most_price_ratio=3.0).height == 1
-    assert up_sell(history, segments, TEA.with_columns(category=pl.Series(["tea", "herbs"])), [0, 1]).height == 0
+    assert up_sell(history, segments, far, [0, 1]).pairs.height == 0
+    assert up_sell(history, segments, far, [0, 1], most_price_ratio=3.0).pairs.height == 1
+    assert up_sell(history, segments, TEA.with_columns(category=pl.Series(["tea", "herbs"])), [0, 1]).pairs.height == 0
     unknown = TEA.with_columns(median_price=pl.Series([2.0, None]))
-    assert up_sell(history, segments, unknown, [0, 1]).height == 0
+    assert up_sell(history, segments, unknown, [0, 1]).pairs.height == 0
+
+
+def test_how_far_the_search_came_is_told() -> None:
+    def seen(history: Baskets, segments: np.ndarray, about: pl.DataFrame, **settings: object) -> tuple[object, ...]:
+        found = up_sell(history, segments, about, [0, 1], **settings).segments
+        return found.select("products", "products_bought", "pairs", "pairs_next", "told", "left_out").row(0)
+
+    history, segments = choosers((60, 20), (20, 60))
+    assert seen(history, segments, TEA) == (2, 2, 1, 1, 1, 0)
+    # Of 160 choosers: enough, enough in each segment, too few.
+    assert seen(history, segments, TEA, least_customers=60) == (2, 2, 1, 1, 1, 0)
+    assert seen(history, segments, TEA, least_customers=61) == (2, 2, 1, 0, 0, 0)
+    assert seen(history, segments, TEA, least_customers=81) == (2, 0, 0, 0, 0, 0)
+    assert seen(history, segments, TEA.with_columns(median_price=pl.Series([1.0, 3.0]))) == (2, 2, 0, 0, 0, 0)
+    assert seen(history, segments, TEA.with_columns(median_price=pl.Series([2.0, None]))) == (1, 1, 0, 0, 0, 0)
+    assert seen(*choosers((20, 60), (60, 20)), TEA) == (2, 2, 1, 0, 0, 0)
+    # A little more often, and that may be chance: the only pair's q is its p.
+    alike = choosers((60, 20), (58, 22))
+    assert seen(*alike, TEA) == (2, 2, 1, 1, 0, 0)
+    by_chance = fisher(*(np.array([each]) for each in (22, 80, 20, 80))).item()
+    assert up_sell(*alike, TEA, [0, 1]).segments["lowest_q"][0] == pytest.approx(by_chance)
+    assert up_sell(history, segments, TEA, [1, 0]).segments["lowest_q"].to_list() == [None]
 
 
 def test_headings_in_both_languages() -> None:
     history, segments = choosers((60, 20), (20, 60))
     found = up_sell(history, segments, TEA, [0, 1])
-    assert found.columns == list(COLUMNS)
-    assert up_sell_table(found, "es").columns[5] == "producto superior que ofrecer"
-    assert len(set(up_sell_table(found, "en").columns)) == len(COLUMNS)
+    assert found.pairs.columns == list(COLUMNS)
+    assert found.table("es").columns[5] == "producto superior que ofrecer"
+    assert len(set(found.table("en").columns)) == len(COLUMNS)
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -6,6 +6,7 @@ import html
 import re
 from typing import Any
 
+import polars as pl
 import pytest
 
 from engine.errors import SettingError
@@ -36,9 +37,9 @@ def rendered(language: str = "es", **changes: Any) -> str:
                 "Para 1.234 clientes, según las compras anteriores al 2 de enero de 2018.",
                 "Mejores que la mejor regla sencilla, «lo que más compra el cliente y, después, todos»",
                 "El 72,9 % de las recomendaciones: el cliente lo compra una y otra vez",
-                "Quien ha comprado Té acaba comprando lemon",
+                "Después de Té compran lemon: 2,5 veces lo esperado",
                 "En lugar de Té, el segmento superior elige Café & expreso",
-                "Las 5 combinaciones más claras de 8",
+                "5 de 8 combinaciones",
                 "Pocos tienen tres cestas.",
                 "12.340",
                 "lo compras cada 3 semanas",
@@ -50,7 +51,7 @@ def rendered(language: str = "es", **changes: Any) -> str:
                 "31.2% of a customer's next basket is among the 10 products recommended",
                 "Better than the best plain rule, “what the customer buys most, then what all do”",
                 "72.9% of the recommendations: the customer buys it again and again",
-                "The 5 strongest of 8 pairs and sets",
+                "5 of 8 pairs and sets",
                 "30.2% to 32.2%",
             ),
         ),
@@ -84,6 +85,23 @@ def test_ours_comes_first_and_then_the_best() -> None:
     assert "–" in shown(rows)
 
 
+def test_products_that_were_new_are_judged_apart() -> None:
+    of_new = foreseen(0.03, 0.05, -0.02) | {"protocol": {"targets": 987}}
+    page = rendered("es", foreseen=foreseen(0.3123, 0.25, 0.05) | {"new": of_new})
+    part = shown(page.split('id="novel"')[1].split("</section>")[0])
+    assert RecommendWords("es")("quality_worse", name=TEXTS["by_personal_then_popular"].es) in part
+    assert "987 clientes llevaban" in part
+    assert "3,0 %" in part
+    assert TEXTS["measure_recall_repeat"].es not in part
+    assert 'id="novel"' not in rendered("es")
+    # Where only those were asked for, that is all there is to judge.
+    page = rendered("en", foreseen=of_new, only="new")
+    assert "3.0% of what a customer buys for the first time" in shown(page)
+    assert page.count('id="quality"') == 1
+    assert "987 customers had something" in shown(page)
+    assert TEXTS["measure_recall_repeat"].en not in shown(page)
+
+
 def test_without_an_evaluation_without_tables_without_names() -> None:
     page = render_recommendations(facts(foreseen=None, notes=[], reasons={}), {}, {}, "es")
     text = shown(page)
@@ -93,7 +111,79 @@ def test_without_an_evaluation_without_tables_without_names() -> None:
     assert 'id="reasons"' not in page
     assert 'id="what"' not in page
     plain = shown(render_recommendations(facts(), tables(named=False), EXAMPLES, "es"))
-    assert "Quien ha comprado tea acaba comprando lemon" in plain
+    assert "Después de tea compran lemon: 2,5 veces lo esperado" in plain
+
+
+def changed(**columns: list[Any]) -> dict[str, pl.DataFrame]:
+    """Return tables whose rules have other columns."""
+    found = tables()
+    rules = found["cross_sell"]
+    return found | {"cross_sell": rules.with_columns(pl.Series(name, values) for name, values in columns.items())}
+
+
+def cross_selling(found: dict[str, pl.DataFrame], language: str = "en") -> str:
+    page = render_recommendations(facts(), found, EXAMPLES, language)
+    return shown(page.split('id="cross-sell-1"')[1].split("</section>")[0])
+
+
+def test_what_can_be_offered_to_nobody_is_counted_and_not_listed() -> None:
+    text = cross_selling(
+        changed(customers_to_offer=[0, 0, 0, 5, 5, 5, 5, 5], same_kind=[False] * 4 + [True] + [False] * 3)
+    )
+    assert "p0" not in text
+    assert "p1" in text
+    assert "p2" not in text
+    assert "All that stand out: 4" in text
+    assert TEXTS["cross_taken"].en.format(n=3) in text
+    assert TEXTS["cross_same_left"].en.format(n=1) in text
+    # The order is told where it is the one of the verb's tables.
+    assert TEXTS["cross_order"].en not in text
+    ordered = cross_selling(changed(buyers_beyond_chance=[1.0] * 8), "es")
+    assert TEXTS["cross_order"].es in ordered
+
+
+def test_rules_of_one_kind_are_listed_where_there_are_no_others() -> None:
+    text = cross_selling(changed(same_kind=[True] * 8), "es")
+    assert TEXTS["cross_same_only"].es in text
+    assert "5 de 8 combinaciones" in text
+    taken = cross_selling(changed(customers_to_offer=[0] * 8))
+    assert TEXTS["cross_all_taken"].en.format(n=8) in taken
+
+
+def test_two_products_of_one_name_are_told_apart() -> None:
+    found = changed(name_y=["Té"] + ["Café"] * 7, name_x=["Té"] * 8)
+    assert "Buyers of Té (tea) go on to Té (lemon) 2.5 times as often as expected" in cross_selling(found)
+    assert "(tea)" not in cross_selling(tables())
+    tried = tables()["next_products"]
+    two = pl.concat([tried, tried.with_columns(product=pl.lit("oat"), rank=pl.lit(2, pl.Int64))])
+    page = render_recommendations(facts(), {"next_products": two}, EXAMPLES, "es")
+    assert "probarán con más probabilidad: Leche <b>entera</b> (milk)" in shown(page)
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_where_there_is_nothing_the_page_says_why(language: str) -> None:
+    why = {
+        name: {"seg-bbbbbb": {"en": f"{name} has 7 & <few>", "es": f"{name} tiene 7 & <pocos>"}}
+        for name in ("next_products", "cross_sell")
+    }
+    why["up_sell"] = {"seg-aaaaaa": {"en": "highest", "es": "el más alto"}}
+    told = {"why_nothing": why, "next_products_from": "2017-12-21", "next_products_days": 1012}
+    page = rendered(language, **told)
+    first, second = (shown(part.split('class="of"')[0]) for part in page.split('aria-labelledby="segment-')[1:3])
+    for name in ("next_products", "cross_sell"):
+        assert why[name]["seg-bbbbbb"][language] in second
+        assert why[name]["seg-bbbbbb"][language] not in first
+    assert why["up_sell"]["seg-aaaaaa"][language] in first
+    assert TEXTS["up_none"].text(language) in first
+    assert ("21 December 2017" if language == "en" else "21 de diciembre de 2017") in first
+    assert ("1,012" if language == "en" else "1.012") in first
+
+
+def test_what_was_not_looked_for_is_no_figure() -> None:
+    page = render_recommendations(facts(foreseen=None), {"next_products": tables()["next_products"]}, {}, "es")
+    figures = page.split('class="figures"')[1].split("</dl>")[0]
+    assert figures.count("<dt>") == 3
+    assert "–" not in figures
 
 
 def test_names_cannot_break_out_and_nothing_is_fetched() -> None:
