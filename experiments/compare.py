@@ -29,6 +29,7 @@ def run(config: DictConfig) -> None:
     from engine.schema import check_language
     from engine.segments.compare import compare_runs
     from experiments.output import check_target, output
+    from experiments.persons import came_from, names_persons, origins_of
     from experiments.progress import Progress
     from experiments.settings import CompareConfig, typed
 
@@ -44,6 +45,9 @@ def run(config: DictConfig) -> None:
             comparison = compare_runs(read_run(before, "before"), read_run(after, "after"))
         with progress.step("report"):
             write_results(comparison, folder, language=c.language)
+        names_persons(folder, "moves", "moved.parquet")
+        for origin in origins_of([before, after]):
+            came_from(folder, origin)
     for note in comparison.notes:
         progress.warn(note.text(c.language))
     print_figures(comparison, out, language=c.language)

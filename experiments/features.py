@@ -15,6 +15,7 @@ def run(config: DictConfig) -> None:
     from engine.compute import open_compute
     from engine.features.store import ALWAYS, customer_table, dictionary
     from experiments.output import output
+    from experiments.persons import names_persons
     from experiments.progress import Progress
     from experiments.settings import FeaturesVerbConfig, typed
     from experiments.transactions import input_paths, read_transactions
@@ -44,6 +45,7 @@ def run(config: DictConfig) -> None:
                 progress=lambda done, buckets: advance(done / buckets),
             )
         table.frame.write_parquet(folder / "features.parquet")
+        names_persons(folder, "features", "features.parquet")
         (folder / "dictionary.md").write_text(dictionary(names), encoding="utf-8")
     print(f"customers  {table.frame.height:,}")
     print(f"orders     {table.orders:,}")

@@ -26,6 +26,7 @@ def run(config: DictConfig) -> None:
     from engine.neighbours.checks import check_seed
     from engine.schema import check_language
     from experiments.output import check_target, output
+    from experiments.persons import came_from, names_persons, origins_of
     from experiments.progress import Progress
     from experiments.seeds import read_people, read_seeds
     from experiments.settings import LookalikeConfig, typed
@@ -67,6 +68,9 @@ def run(config: DictConfig) -> None:
             "keep_customers": c.keep_customers,
         }
         write_results(found, chosen, notes, folder)
+        names_persons(folder, "lookalikes", "lookalikes.parquet")
+        for origin in origins_of(inputs):
+            came_from(folder, origin)
     for note in notes:
         progress.warn(note.text(c.language))
     print_figures(found, out, language=c.language)

@@ -17,7 +17,7 @@ from engine.errors import OutputExistsError, SettingError
 from engine.files import replace_entry
 
 MARKER = ".cartera.json"
-"""Says which verb wrote the folder and what it wrote: only that is ever replaced."""
+"""Says which verb wrote the folder and what it wrote, which alone is ever replaced, and from which lakes it comes."""
 
 
 @contextmanager
@@ -42,6 +42,8 @@ def output(target: Path, verb: str, *, inputs: Sequence[Path | None] = ()) -> It
     SettingError
         An input lies inside ``target``.
     """
+    from experiments.persons import settle
+
     written_before = check_target(target, verb)
     for path in inputs:
         if path is None:
@@ -57,8 +59,10 @@ def output(target: Path, verb: str, *, inputs: Sequence[Path | None] = ()) -> It
     partial.mkdir()
     try:
         yield partial
+        lakes = settle(partial, target)
         entries = sorted(entry.name for entry in partial.iterdir())
-        (partial / MARKER).write_text(json.dumps({"verb": verb, "wrote": entries}) + "\n", encoding="utf-8")
+        content = {"verb": verb, "wrote": entries, **({"lakes": lakes} if lakes else {})}
+        (partial / MARKER).write_text(json.dumps(content) + "\n", encoding="utf-8")
         if not target.exists():
             partial.rename(target)
             return

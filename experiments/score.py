@@ -61,6 +61,7 @@ def assign_base(c: Any, model: SegmentModel, out: Path) -> None:
     import polars as pl
 
     from experiments.output import output
+    from experiments.persons import came_from, names_persons, origins_of
     from experiments.progress import Progress
     from experiments.transactions import input_paths
 
@@ -71,12 +72,16 @@ def assign_base(c: Any, model: SegmentModel, out: Path) -> None:
         with progress.step("score"):
             assignments = model.assign(customers, language=c.language)
         assignments.write_parquet(folder / "assignments.parquet")
+        names_persons(folder, "assignments", "assignments.parquet")
+        for origin in origins_of([Path(c.customers)] if c.customers else []):
+            came_from(folder, origin)
         if c.index:
             from engine.customer_base import CustomerBase
 
             with progress.step("index"):
                 known = CustomerBase.build(customers, model)
                 known.save(folder / "customers")
+            names_persons(folder, "customers", "customers")
     for name in model.spec.names:
         missing = customers[name].null_count()
         if missing:

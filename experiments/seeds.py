@@ -78,7 +78,7 @@ def read_people(given: str, key: str, customer_id: str, scratch: Path) -> People
     from engine.lake.source import find_paths, inspect, scan
     from engine.lake.text import EXTRA, ROW, explain
 
-    path = find_paths((given,))[0] if given.startswith("package:") else Path(given)
+    path = find_paths((given,), setting=key)[0] if given.startswith("package:") else Path(given)
     if not path.is_file():
         raise SourceNotFoundError(f"{key}={given}: no such file. Expected a Parquet or CSV file with {customer_id}.")
     with path.open("rb"):

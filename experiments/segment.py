@@ -108,10 +108,12 @@ def run(config: DictConfig) -> float | None:
 def write_results(s: Segmentation, folder: Path, *, config_yaml: str, name: str) -> None:
     """Write everything that a run leaves behind."""
     from engine.segmentation import timed
+    from experiments.persons import names_persons
 
     (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
     s.profile.write_csv(folder / "profile.csv")
     s.assignments.write_parquet(folder / "assignments.parquet")
+    names_persons(folder, "assignments", "assignments.parquet")
     s.save(folder / "bundle")
     with timed(s.seconds, "report"):
         s.report(folder / "report.html", name=name)

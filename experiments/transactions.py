@@ -66,13 +66,16 @@ def read_transactions(
     from engine.lake.ingest import ingest
     from engine.lake.recipe import Recipe
     from engine.lake.table import Lake
+    from experiments.persons import CACHE, came_from, names_persons, origin_of
 
     if not names_files(data):
         if lake is None:
             raise SettingError(
                 "data.path: a file, a folder or a glob is needed (data.path=sales.csv), or a standing lake (lake=DIR)."
             )
-        return Transactions(Lake.open(Path(lake)), None, Path(lake) / "cache")
+        standing = Lake.open(Path(lake))
+        came_from(folder, origin_of(standing))
+        return Transactions(standing, None, Path(lake) / CACHE)
     place = Path(lake) if lake is not None else folder / "lake"
     with progress.step("ingest") as advance:
         report = ingest(
@@ -82,4 +85,7 @@ def read_transactions(
     (folder / "ingest.json").write_text(content, encoding="utf-8")
     for warning in report.warnings:
         progress.warn(warning[language])
-    return Transactions(Lake.open(place), report, place / "cache" if lake is not None else None)
+    made = Lake.open(place)
+    came_from(folder, origin_of(made))
+    names_persons(folder, "rejects", "rejects.parquet")
+    return Transactions(made, report, place / CACHE if lake is not None else None)

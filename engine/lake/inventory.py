@@ -3,6 +3,12 @@
 A history of purchases or a list of assignments lies wherever its maker wanted it. Whoever writes such a thing notes it
 here first or with it: an entry without a file costs a look, a file without an entry keeps an erased person. The table
 names files, never persons.
+
+The verbs note, by kind: ``assignments``, ``customers`` (the folder of a base), ``features``, ``history``,
+``lookalikes``, ``moves`` (who changed segment between two runs), ``recommendations``, ``recommender`` (a folder),
+``rejects`` (rows of the files that were read), and ``feature cache``, the folder inside the lake where features are
+kept between runs. What is erased from the lake's own tables, the transactions and the rows that were rejected, is
+erased from the lake.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ class Source:
     population: Population | None = None
 
 
-def find_paths(patterns: tuple[str, ...]) -> list[Path]:
-    """Return the files that paths, folders and globs name, sorted, each once.
+def find_paths(patterns: tuple[str, ...], *, setting: str = "data.path") -> list[Path]:
+    """Return the files that paths, folders and globs name, sorted, each once; errors speak of ``setting``.
 
     Raises
     ------
@@ -73,14 +73,14 @@ def find_paths(patterns: tuple[str, ...]) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         try:
-            paths = _expand(pattern)
+            paths = _expand(pattern, setting)
         except CarteraError:
             raise
         except (OSError, RuntimeError) as error:
             # A name that is too long, a folder that may not be read, a home folder of nobody.
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise SourceNotFoundError(
-                f"data.path={_shortened(pattern)}: cannot be looked up ({reason}). Expected a file, a folder or a glob."
+                f"{setting}={_shortened(pattern)}: cannot be looked up ({reason}). Expected a file, a folder or a glob."
             ) from error
         found.update(dict.fromkeys(paths))
     return list(found)
@@ -185,7 +185,7 @@ def _date_formats(raw: pl.LazyFrame, time: str, source: Source, recipe: Recipe) 
 
 def read_products(products: Products) -> pl.DataFrame:
     """Return the products' columns that the predicate uses, keyed by ``product_id`` as text, each once."""
-    path = find_paths((products.path,))[0]
+    path = find_paths((products.path,), setting="data.products.path")[0]
     if path.name.lower().endswith(_PARQUET_ENDINGS):
         table = pl.scan_parquet(path, glob=False)
     else:
@@ -225,9 +225,9 @@ def _is_text_name(path: Path) -> bool:
     return path.name.lower().endswith(_TEXT_ENDINGS)
 
 
-def _expand(pattern: str) -> list[Path]:
+def _expand(pattern: str, setting: str) -> list[Path]:
     if pattern.startswith("package:"):
-        return [_inside_package(pattern.removeprefix("package:"))]
+        return [_inside_package(pattern.removeprefix("package:"), setting)]
     path = Path(pattern).expanduser()
     if path.is_dir():
         files = [
@@ -239,32 +239,32 @@ def _expand(pattern: str) -> list[Path]:
         ]
         if not files:
             endings = ", ".join(_TEXT_ENDINGS + _PARQUET_ENDINGS)
-            raise SourceNotFoundError(f"data.path={pattern}: the folder holds no data file ({endings}).")
+            raise SourceNotFoundError(f"{setting}={pattern}: the folder holds no data file ({endings}).")
         return files
     if path.is_file():
         return [path]
     if path.exists():
-        raise SourceNotFoundError(f"data.path={pattern}: neither a file nor a folder (a pipe or a device, perhaps).")
+        raise SourceNotFoundError(f"{setting}={pattern}: neither a file nor a folder (a pipe or a device, perhaps).")
     if glob.has_magic(pattern):
         # pathlib cannot expand an absolute pattern.
         files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
         files = [file for file in files if file.is_file()]
         if not files:
-            raise SourceNotFoundError(f"data.path={pattern}: no file matches. Quote a glob for the shell.")
+            raise SourceNotFoundError(f"{setting}={pattern}: no file matches. Quote a glob for the shell.")
         return files
     if path.parent.is_dir():
         near = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))[:5]
         there = f" The folder holds {', '.join(near)}." if near else f" The folder {path.parent} holds no visible file."
     else:
         there = f" There is no folder {path.parent} either."
-    raise SourceNotFoundError(f"data.path={pattern}: no such file.{there}")
+    raise SourceNotFoundError(f"{setting}={pattern}: no such file.{there}")
 
 
-def _inside_package(inner: str) -> Path:
+def _inside_package(inner: str, setting: str) -> Path:
     name, _, rest = inner.partition("/")
     if not all(part.isidentifier() for part in name.split(".")):
         raise SourceNotFoundError(
-            f"data.path=package:{_shortened(inner)}: expected package:NAME/inner/path with the name of a package."
+            f"{setting}=package:{_shortened(inner)}: expected package:NAME/inner/path with the name of a package."
         )
     try:
         spec = importlib.util.find_spec(name)
@@ -274,10 +274,10 @@ def _inside_package(inner: str) -> Path:
         extra = _EXTRAS.get(name)
         shown = _shortened(name)
         how = f"pip install cartera[{extra}]" if extra else f"install the package {shown}"
-        raise MissingExtraError(f"data.path=package:{_shortened(inner)}: the package {shown} is not installed; {how}.")
+        raise MissingExtraError(f"{setting}=package:{_shortened(inner)}: the package {shown} is not installed; {how}.")
     path = Path(next(iter(spec.submodule_search_locations))) / rest
     if not path.is_file():
-        raise SourceNotFoundError(f"data.path=package:{inner}: the package {name} has no such file.")
+        raise SourceNotFoundError(f"{setting}=package:{inner}: the package {name} has no such file.")
     return path
 
 

@@ -168,7 +168,8 @@ class Offer(_Answer):
         description="`habit`, `owned`, `alike`, `along`, `following`, `segment`, `fresh` or `popular`.",
     )
     why: str = Field(
-        examples=["you buy it every 3 weeks"], description="The reason in words, to be shown to the customer."
+        examples=["bought every 3 weeks"],
+        description="The reason in words, of the product: it may be shown to the customer too.",
     )
     figures: OfferFigures
 
@@ -222,6 +223,7 @@ class CrossSellAnswer(_Answer):
     name: str
     rules_in_all: int
     rules: list[CrossSellRule]
+    why_none: str | None = Field(description="Why there are none, in words; null where there are some.")
 
 
 class NextProduct(Product):
@@ -240,7 +242,13 @@ class NextProductsAnswer(_Answer):
 
     segment_id: str
     name: str
+    counted_from: str | None = Field(
+        description="Day from which baskets were counted: the figures hold for about as long ahead. Null: not known.",
+        examples=["2017-12-21"],
+    )
+    counted_days: int | None = Field(description="Over how many days they were counted.")
     products: list[NextProduct]
+    why_none: str | None = Field(description="Why there are none, in words; null where there are some.")
 
 
 class Health(_Answer):

@@ -19,7 +19,7 @@ from engine.errors import DataError
 from engine.schema import Word
 from engine.serving.json_names import check_names
 from engine.serving.problems import Problem
-from engine.serving.query import IMPUTE, LANGUAGE, NEIGHBOURS, options
+from engine.serving.query import BEHIND, IMPUTE, LANGUAGE, NEIGHBOURS, options
 
 if TYPE_CHECKING:
     from engine.segments.model import SegmentModel
@@ -71,7 +71,10 @@ class ClassifyOne:
         try:
             answer = snapshot.model.classify(values, impute=asked["impute"])
         except DataError as error:
-            raise refused(error, snapshot.model) from None
+            problem = refused(error, snapshot.model)
+            misplaced = [name for name in OPTIONS if name in values and name not in snapshot.model.spec.names]
+            problem.detail += "".join(f" {name}: {BEHIND.format(name=name)}" for name in misplaced)
+            raise problem from None
         language = asked["language"] or self._language
         content = answer.to_dict(language)
         content["window"] = window_text(snapshot.model, language)

@@ -45,6 +45,8 @@ class Offers:
         Purchases before it are known.
     segment_ids
         Of the segments that it was fitted with; empty where it was fitted without.
+    tried_from
+        The day (ISO) from which it was counted what is tried next, and over how many days, where the run has left it.
     example
         Two products that many have, to show what a basket is.
     """
@@ -59,6 +61,10 @@ class Offers:
         self.as_of: datetime = recommender.as_of
         self.segment_ids: list[str] = recommender.segments["segment_id"].to_list()
         self.example = tuple(recommender.products["product_id"].head(2).to_list())
+        facts = recommender.facts
+        begins, days = facts.get("next_products_from"), facts.get("next_products_days")
+        self.tried_from: tuple[str, int] | None = None if begins is None or days is None else (begins, days)
+        self._why_nothing: dict[str, dict[str, dict[str, str]]] = facts.get("why_nothing", {})
         self._tables = {name: self._by_segment(name, table) for name, table in tables.items()}
         # The first call loads, or compiles, the machine code: here nobody waits for it.
         self._one.basket([], 1)
@@ -100,9 +106,12 @@ class Offers:
         """Return the id of a customer, as the history has it."""
         return self._customer_ids[row]  # type: ignore[no-any-return]
 
-    def of_customer(self, row: int, k: int, language: str) -> list[Offer]:
-        """Return a customer's k best products; see :meth:`engine.recommend.one_customer.OneByOne.customer`."""
-        return [nested(offer) for offer in self._one.customer(row, k, language=language)]
+    def of_customer(self, row: int, k: int, language: str, *, only: str | None = None) -> list[Offer]:
+        """Return a customer's k best products; see :meth:`engine.recommend.one_customer.OneByOne.customer`.
+
+        ``only``: ``"new"`` for products that the customer has not bought so far, ``"bought"`` for the others.
+        """
+        return [nested(offer) for offer in self._one.customer(row, k, only=only, language=language)]
 
     def of_basket(
         self, product_ids: Sequence[str], segment_id: str | None, k: int, language: str
@@ -128,6 +137,10 @@ class Offers:
         """
         of = self._tables.get(name)
         return None if of is None else of.get(segment_id, [])
+
+    def why_nothing(self, segment_id: str, language: str) -> dict[str, str]:
+        """Return why tables have nothing for a segment, by the table's name, as far as the run has said so."""
+        return {name: words[segment_id][language] for name, words in self._why_nothing.items() if segment_id in words}
 
     def _by_segment(self, name: str, table: pl.DataFrame) -> dict[str, Rows]:
         found: dict[str, Rows] = {}

@@ -34,7 +34,8 @@ ABOUT = """Segments of customers, by one fitted model.
 
 Every request but `/health` and `/ready` carries a token: `Authorization: Bearer TOKEN`. Its role says what it may:
 `classify` (segments, classification, baskets), `customers` (persons too), `admin` (the metrics too). A refusal is
-`application/problem+json` with what was expected, what came, and the next step.
+`application/problem+json` with what was expected, what came, and the next step. `language` (`en` or `es`) stands behind
+the question mark, of every route that answers with names or texts, and never in a body.
 """
 
 TRANSACTIONS_ABOUT = (
@@ -136,7 +137,17 @@ def basket_schema() -> dict[str, Any]:
                 "anyOf": [{"$ref": "#/components/schemas/Customer"}, {"type": "null"}],
                 "description": "The customer's values instead, to be classified first.",
             },
-            "k": {"type": "integer", "minimum": 1, "maximum": MOST_OFFERS, "default": 10},
+            "k": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": MOST_OFFERS,
+                "default": 10,
+                "description": f"How many products, 1 to {MOST_OFFERS}.",
+            },
+            "only": {
+                "enum": ["new", None],
+                "description": "`new` or nothing, which are the same here: all that is offered is new to the basket.",
+            },
         },
         "additionalProperties": False,
     }

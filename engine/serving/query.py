@@ -12,6 +12,9 @@ from engine.serving.problems import Problem
 
 MOST_OPTIONS = 20
 
+BEHIND = "It stands behind the question mark of the address (?{name}=…), not in the body."
+"""Where an option was written into a body."""
+
 
 @dataclass(frozen=True, slots=True)
 class Option:

@@ -34,6 +34,16 @@ log = logging.getLogger(__name__)
 
 MOST_LOOKALIKES = 1_000
 
+MOST_SLASHES = 8
+"""Of an id, at which a mistyped route is looked for."""
+
+CUSTOMER = "customer_id"
+
+CUSTOMER_ROUTES = ("lookalikes", "recommendations")
+"""What follows a customer in an address."""
+
+ROUTES_TOLD = ", ".join(["/v1/customers/ID", *(f"/v1/customers/ID/{name}" for name in CUSTOMER_ROUTES)])
+
 ASSIGNED = ("customer_id", "cluster", "distance", "margin", "second", "novel")
 """Columns of the base that are no values of the customer."""
 
@@ -65,11 +75,12 @@ def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: PROBLEMS[code] for code in codes}
 
 
-def needed(access: Access, name: str) -> Any:
-    """Return the dependency that a role, and only options that a route knows, are given."""
+def needed(access: Access, name: str, *, first: Callable[[Request], None] = lambda request: None) -> Any:
+    """Return the dependency that a role, and only options that a route knows, are given; ``first`` is asked before."""
 
     async def check(request: Request) -> None:
         access.require(request.scope, name)
+        first(request)
         known = [option.alias for option in request.scope["route"].dependant.query_params]
         check_options(request.scope["query_string"], known)
 
@@ -185,11 +196,11 @@ def reading_routes(
     )
     def lookalikes(
         customer_id: str,
-        k: Annotated[int, Query(ge=1, le=MOST_LOOKALIKES, description="How many.")] = 10,
+        k: Annotated[int, Query(ge=1, le=MOST_LOOKALIKES, description=f"How many, 1 to {MOST_LOOKALIKES:,}.")] = 10,
         segment: Annotated[str | None, Query(description="Only customers of this segment, by its id.")] = None,
     ) -> Response:
         now = state.now
-        row, base = row_of(now, customer_id), base_of(now)
+        row, base = row_of(now, customer_id, after="/lookalikes"), base_of(now)
         cluster = None if segment is None else cluster_of(now.model, segment, status=422)
         found = base.similar(row, k, segment=cluster)
         columns = ["customer_id", "segment_id", "distance", "similarity"]
@@ -201,7 +212,8 @@ def reading_routes(
         "/v1/customers/{customer_id:path}",
         response_model=answers.CustomerAnswer,
         responses=problems(401, 403, 404, 422, 429, 503),
-        dependencies=[role("customers")],
+        # The options of a route that was mistyped are none of this one's.
+        dependencies=[role("customers", first=lambda request: check_route(state.now, request.path_params[CUSTOMER]))],
         tags=["customers"],
         summary="One customer: values, segment, last orders",
     )
@@ -245,12 +257,39 @@ def base_of(now: Snapshot) -> CustomerBase:
     return now.base
 
 
-def row_of(now: Snapshot, customer_id: str) -> int:
-    """Return a customer's row in the base, or raise :class:`Problem` 404."""
-    row = base_of(now).row(customer_id)
+def row_of(now: Snapshot, customer_id: str, *, after: str = "") -> int:
+    """Return a customer's row in the base, or raise :class:`Problem` 404; ``after``: the rest of the path."""
+    row = None if now.base is None else now.base.row(customer_id)
     if row is None:
-        raise Problem(404, "Unknown customer", "No customer of this id is in the base that is served.")
+        check_route(now, customer_id + after)
+        base_of(now)
+        hint = f" If a route was meant, there are {ROUTES_TOLD}." if "/" in customer_id else ""
+        raise Problem(404, "Unknown customer", f"No customer of this id is in the base that is served.{hint}")
     return row
+
+
+def check_route(now: Snapshot, path: str) -> None:
+    """Raise :class:`Problem` 404 where a path behind ``/v1/customers/`` is a customer's and what follows is no route.
+
+    An id may hold a slash, so a route that was mistyped looks like one: it is none if what stands before a slash is a
+    customer.
+    """
+
+    def known(customer_id: str) -> bool:
+        return any(one is not None and one.row(customer_id) is not None for one in (now.base, now.offers))
+
+    # A path of nothing but slashes is not looked up for each of them.
+    parts = path.split("/", MOST_SLASHES)
+    if len(parts) == 1 or known(path):
+        return
+    for length in range(1, len(parts)):
+        follows = "/".join(parts[length:])
+        if follows not in CUSTOMER_ROUTES and known("/".join(parts[:length])):
+            raise Problem(
+                404,
+                "Unknown route",
+                f"The customer is known, but {follows[:100]!r}, which follows, is no route; there are {ROUTES_TOLD}.",
+            )
 
 
 def cluster_of(model: SegmentModel, segment_id: str, *, status: int = 404) -> int:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from engine.errors import DataError
+from engine.report.recommend_words import SEGMENT_OFFER_TEXTS
 from engine.serving import answers
 from engine.serving.classify import as_object, check_encoding, read_body, refused, send_json
 from engine.serving.problems import Problem
-from engine.serving.query import IMPUTE, LANGUAGE, options
-from engine.serving.reading import Language, cluster_of, json_answer, needed, problems
+from engine.serving.query import BEHIND, IMPUTE, LANGUAGE, options
+from engine.serving.reading import Language, check_route, cluster_of, json_answer, needed, problems
 
 if TYPE_CHECKING:
     from engine.segments.segment import Segment
@@ -32,8 +33,13 @@ BASKET_OPTIONS = {"impute": IMPUTE, "language": LANGUAGE}
 
 EXAMPLE = '{"basket": ["milk"], "k": 5}'
 
-MEMBERS = ("basket", "segment_id", "customer", "k")
+MEMBERS = ("basket", "segment_id", "customer", "k", "only")
 """Of the body for a basket."""
+
+Only = Annotated[
+    Literal["new", "bought"] | None,
+    Query(description="`new`: what the customer has not bought so far; `bought`: what was bought before; else both."),
+]
 
 RULE = {
     "customers": "customers_open",
@@ -45,6 +51,9 @@ RULE = {
     "customers_to_offer": "customers_to_offer",
 }
 """Figures of a rule: their names here and in the table."""
+
+NONE = {"cross_sell": "cross_none", "next_products": "next_none"}
+"""By table: the text that says that it has nothing for a segment."""
 
 TRIED = ("rank", "customers", "customers_new", "probability", "probability_low", "probability_high")
 
@@ -124,12 +133,14 @@ def recommending_routes(state: State, access: Access, *, spoken: str) -> APIRout
     )
     async def recommendations(
         customer_id: str,
-        k: Annotated[int, Query(ge=1, le=MOST_OFFERS, description="How many products.")] = 10,
+        k: Annotated[int, Query(ge=1, le=MOST_OFFERS, description=f"How many products, 1 to {MOST_OFFERS}.")] = 10,
+        only: Only = None,
         language: Language = None,
     ) -> Response:
         offers = offers_of(state.now)
         row = offers.row(customer_id)
         if row is None:
+            check_route(state.now, f"{customer_id}/recommendations")
             raise Problem(
                 404,
                 "Unknown customer",
@@ -140,7 +151,7 @@ def recommending_routes(state: State, access: Access, *, spoken: str) -> APIRout
             {
                 "customer_id": offers.customer_id(row),
                 "as_of": offers.as_of.isoformat(),
-                "recommendations": offers.of_customer(row, k, language or spoken),
+                "recommendations": offers.of_customer(row, k, language or spoken, only=only),
             }
         )
 
@@ -154,7 +165,7 @@ def recommending_routes(state: State, access: Access, *, spoken: str) -> APIRout
     )
     async def cross_sell(
         segment_id: str,
-        k: Annotated[int, Query(ge=1, le=MOST_RULES, description="How many rules.")] = 20,
+        k: Annotated[int, Query(ge=1, le=MOST_RULES, description=f"How many rules, 1 to {MOST_RULES:,}.")] = 20,
         language: Language = None,
     ) -> Response:
         rules = _table(state.now, "cross_sell", segment_id)
@@ -163,6 +174,7 @@ def recommending_routes(state: State, access: Access, *, spoken: str) -> APIRout
                 **_named(state.now, segment_id, language or spoken),
                 "rules_in_all": len(rules),
                 "rules": [rule_answer(rule) for rule in rules[:k]],
+                "why_none": None if rules else _why_none(state.now, "cross_sell", segment_id, language or spoken),
             }
         )
 
@@ -176,14 +188,18 @@ def recommending_routes(state: State, access: Access, *, spoken: str) -> APIRout
     )
     async def next_products(
         segment_id: str,
-        k: Annotated[int, Query(ge=1, le=MOST_OFFERS, description="How many products.")] = 10,
+        k: Annotated[int, Query(ge=1, le=MOST_OFFERS, description=f"How many products, 1 to {MOST_OFFERS}.")] = 10,
         language: Language = None,
     ) -> Response:
         tried = _table(state.now, "next_products", segment_id)
+        begins, days = offers_of(state.now).tried_from or (None, None)
         return json_answer(
             {
                 **_named(state.now, segment_id, language or spoken),
+                "counted_from": begins,
+                "counted_days": days,
                 "products": [{**_product(one, "product"), **{name: one[name] for name in TRIED}} for one in tried[:k]],
+                "why_none": None if tried else _why_none(state.now, "next_products", segment_id, language or spoken),
             }
         )
 
@@ -224,6 +240,12 @@ def _table(now: Snapshot, name: str, segment_id: str) -> list[dict[str, Any]]:
     return rows
 
 
+def _why_none(now: Snapshot, table: str, segment_id: str, language: str) -> str:
+    """Say why a table has nothing for a segment, as the report of the run does."""
+    none = SEGMENT_OFFER_TEXTS[NONE[table]].text(language).rstrip(".")
+    return ". ".join(filter(None, [none, offers_of(now).why_nothing(segment_id, language).get(table, "")]))
+
+
 def _named(now: Snapshot, segment_id: str, language: str) -> dict[str, Any]:
     name = now.model.segments[cluster_of(now.model, segment_id)].name
     return {"segment_id": segment_id, "name": name.text(language)}
@@ -236,7 +258,8 @@ def _checked(content: dict[str, Any]) -> tuple[list[str], int]:
             raise Problem(
                 422,
                 "Unknown member",
-                f"{name[:100]!r} is no member here; there are {', '.join(MEMBERS)}.",
+                f"{name[:100]!r} is no member here; there are {', '.join(MEMBERS)}."
+                + (f" {name}: {BEHIND.format(name=name)}" if name in BASKET_OPTIONS else ""),
                 variable=name[:100],
             )
     basket, k = content.get("basket", []), content.get("k", 10)
@@ -246,6 +269,16 @@ def _checked(content: dict[str, Any]) -> tuple[list[str], int]:
         raise _impossible("basket", f"expected {MOST_IN_BASKET:,} products at most; got {len(basket):,}", "basket")
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST_OFFERS:
         raise _impossible("k", f"expected a whole number from 1 to {MOST_OFFERS}; got {k!r:.100}", "k")
+    only = content.get("only")
+    if only == "bought":
+        raise _impossible(
+            "only",
+            "expected 'new', or nothing; got 'bought', and nothing that is in the basket is offered. Somebody whose "
+            "purchases are known is asked for with GET /v1/customers/ID/recommendations?only=bought",
+            "only",
+        )
+    if only not in (None, "new"):
+        raise _impossible("only", f"expected 'new', or nothing; got {only!r:.100}", "only")
     return [str(one) for one in basket], k
 
 

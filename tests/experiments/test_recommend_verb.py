@@ -89,9 +89,9 @@ def test_what_is_printed_names_nobody(cartera: Cartera, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for path in (path for path in out.iterdir() if path.suffix in (".csv", ".json", ".yaml")):
         assert "PERSON" not in path.read_text("utf-8"), path
-    # Both that do name persons stand in the inventory of the lake, which is inside the run, with the histories.
+    # Those that do name persons stand in the inventory of the lake, which is inside the run, with the histories.
     listed = inventory.listed(out / "lake")
-    assert sorted(listed["kind"]) == ["history", "recommendations", "recommender"]
+    assert sorted(listed["kind"]) == ["history", "recommendations", "recommender", "rejects"]
     assert all(Path(path).exists() for path in listed["path"])
     assert pl.read_parquet(out / "recommendations.parquet")["customer_id"].str.starts_with("PERSON").all()
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from engine.errors import ColumnsMissingError, DataError, SettingError, SourceNotFoundError
+from engine.errors import CarteraError, ColumnsMissingError, DataError, SettingError, SourceNotFoundError
 from engine.lake.delta import PRODUCTS
 from engine.lake.frame import FrameSource
 from engine.lake.ingest import ingest
@@ -165,3 +165,15 @@ def test_a_damaged_table_is_said_to_be_one(tmp_path: Path, damage: str) -> None:
         file.write_text("garbage")
     with pytest.raises(DataError, match="missing or damaged"):
         lake.products()
+
+
+def test_what_is_missing_is_told_under_its_own_setting(tmp_path: Path) -> None:
+    till = recipe(tmp_path, None).path
+    for path in ("no_such.csv", "no_such_*.csv", "package:no_such_package/products.csv", "package:polars/products.csv"):
+        products = {"path": path, "key": "code", "columns": ["brand"]}
+        with pytest.raises(CarteraError, match=r"^data\.products\.path="):
+            ingest(
+                Recipe.from_mapping({"name": "till", "path": list(till), "products": products}),
+                tmp_path / "lake",
+                rejects=tmp_path / "rejects.parquet",
+            )

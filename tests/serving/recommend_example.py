@@ -65,6 +65,9 @@ RULES = [
 ]
 """Cross-selling as a run would have found it, in its order; segment 1 has none."""
 
+WHY_NO_RULES = {"en": "Only 3 products <have> buyers.", "es": "Solo 3 productos <tienen> compradores."}
+"""Why segment 1 has none, as a run would have said."""
+
 
 def tables_of(recommender: CustomerRecommender) -> dict[str, pl.DataFrame]:
     """Return what `cartera recommend` leaves beside a recommender, with ids in place of the segments' numbers."""
@@ -91,7 +94,10 @@ def tables_of(recommender: CustomerRecommender) -> dict[str, pl.DataFrame]:
 
 def write_recommender(folder: Path, recommender: CustomerRecommender, *, tables: bool = True) -> Path:
     """Write it as `cartera recommend` does."""
-    recommender.save(folder)
+    segment_ids = recommender.segments["segment_id"].to_list()
+    facts: dict[str, Any] = {"why_nothing": {"cross_sell": dict.fromkeys(segment_ids[1:2], WHY_NO_RULES)}}
+    facts |= {"next_products_from": "1970-07-09", "next_products_days": 180}
+    replace(recommender, facts=facts if tables else {}).save(folder)
     if tables:
         body = read_manifest(folder, format=FORMAT, version=VERSION, name="recommender", remedy=REMEDY)
         for name, table in tables_of(recommender).items():

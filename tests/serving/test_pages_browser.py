@@ -29,6 +29,19 @@ PATHS = (
 )
 
 
+CLASHES = """() => [...document.querySelectorAll('tbody tr')].flatMap(row => {
+    const boxes = [...row.children].map(cell => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return range.getBoundingClientRect();
+    });
+    return boxes.flatMap((one, i) => boxes.slice(i + 1).filter(other =>
+        one.width && other.width && one.left < other.right - 1 && other.left < one.right - 1
+        && one.top < other.bottom - 1 && other.top < one.bottom - 1).map(() => row.innerText));
+})"""
+"""The rows of tables in which the text of one cell runs into another's."""
+
+
 def read_run(folder: Path, key: str) -> Any:
     return division(BEFORE if folder.name == "january" else AFTER, name=folder.name)
 
@@ -103,6 +116,7 @@ def test_a_customer_is_classified_by_keyboard_alone(world, reader):
     person = reader(known=False)
     person.tab.goto(f"{person.url}/login?language=es")
     # The field has the focus from the start.
+    person.tab.wait_for_function("document.activeElement.name === 'token'")
     person.tab.keyboard.type("token-customers")
     person.enter()
     person.tab_to("one.getAttribute('href') === '/classify'")
@@ -146,6 +160,7 @@ def test_every_page_draws_fits_and_complains_of_nothing(reader, width, language)
         assert (path, beyond) == (path, 0)
         assert person.tab.locator(".no-webgl").count() == 0
         assert person.tab.locator("h1").count() == 1
+        assert (path, person.tab.evaluate(CLASHES)) == (path, [])
         unnamed = "[...document.querySelectorAll('input:not([type=hidden]), select')].filter(one => !one.labels.length)"
         assert (path, person.tab.evaluate(f"{unnamed}.length")) == (path, 0)
     # A browser notes every page that answers with 404.

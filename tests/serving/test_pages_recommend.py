@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from markupsafe import escape
 
 import engine
 from engine.report.numbers import NumberFormat
@@ -18,10 +21,12 @@ from engine.report.offers import segment_offers
 from engine.report.recommend_words import SEGMENT_OFFER_TEXTS
 from engine.schema import Word
 from engine.serving.pages.offer_words import OFFER_TEXTS
+from engine.serving.pages.offers import KINDS
 from engine.serving.pages.words import PageWords
 from tests.report.conftest import browser  # noqa: F401  the fixture
 from tests.serving.api_example import client_of
 from tests.serving.pages_example import HOSTILE, LONG, STRANGE_IDS, World, make_world
+from tests.serving.recommend_example import WHY_NO_RULES, offers_of, recommender_of, write_recommender
 from tests.serving.test_pages import visible
 
 IDS = [*STRANGE_IDS, *(f"c{number}" for number in range(82))]
@@ -58,6 +63,51 @@ def test_a_customer_is_offered_what_the_api_says(world: World, language: str) ->
     assert NumberFormat(language).date("1971-01-05") in visible(page.text)
 
 
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_a_reader_chooses_new_products_or_those_bought_before(world: World, language: str) -> None:
+    client, api = world.client("customers"), client_of(world.app, "customers")
+    page = client.get(f"/customers/c7?language={language}&similar=3&segment=seg-000001").text
+    kinds = re.findall(r'<a href="([^"]*#offers)"( aria-current="true")?>([^<]*)</a>', page)
+    assert [word for _, _, word in kinds] == [OFFER_TEXTS[key].text(language) for key in KINDS.values()]
+    for chosen, (address, _, _) in zip(KINDS, kinds, strict=True):
+        query = html.unescape(address).removesuffix("#offers")
+        shown = client.get(f"/customers/c7{query}").text
+        told = api.get(f"/v1/customers/c7/recommendations{f'?only={chosen}' if chosen else ''}").json()
+        wanted = [one["product_id"] for one in told["recommendations"]]
+        assert [row[0].split()[-1] for row in rows_of(shown, "offers")] == wanted
+        # One is marked, and the number of look-alikes stays as it was.
+        assert re.findall(r'<a href="([^"]*)" aria-current="true">', shown.split('id="offers"')[1]) == [address]
+        assert 'value="3"' in shown
+        assert (f'name="only" value="{chosen}"' in shown) == bool(chosen)
+    assert rows_of(client.get("/customers/c7?only=nonsense").text, "offers") == rows_of(page, "offers")
+
+
+def test_where_nothing_is_left_to_offer_the_page_says_so(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world(tmp_path, recommended=True)
+    monkeypatch.setattr(world.state.now.offers, "of_customer", lambda *_, **__: [])
+    page = world.client("customers").get("/customers/7?only=bought&language=es").text
+    assert OFFER_TEXTS["offers_none_bought"].es in visible(page)
+    assert OFFER_TEXTS["offers_only_new"].es in page
+
+
+def test_strange_names_of_products_are_shown_as_they_are(tmp_path: Any) -> None:
+    """Also where recommendations are of categories, so that the name of one is the id."""
+    strange = '<img src=x onerror=alert(1)> & "ñ" 50% a/b #1 {{ 7 }} \N{RIGHT-TO-LEFT OVERRIDE}\''
+    world = make_world(tmp_path)
+    made = recommender_of(world.customers["customer_id"].to_list(), world.model, popular=strange)
+    named = made.products.with_columns(name="product_id")
+    folder = write_recommender(tmp_path / "strange", replace(made, products=named))
+    offers = offers_of(tmp_path / "bundle", folder)(world.model)
+    assert offers is not None
+    object.__setattr__(world.state.now, "offers", offers)
+    client, api = world.client("customers"), client_of(world.app, "customers")
+    pages = [client.get(path).text for path in ("/segments/seg-000002", "/customers/7?only=bought", "/customers/7")]
+    assert any(html.escape(strange) in page or str(escape(strange)) in page for page in pages)
+    assert not any("<img src=x" in page for page in pages)
+    answer = api.post("/v1/recommend", json={"basket": [strange]})
+    assert (answer.status_code, answer.json()["unknown"]) == (200, [])
+
+
 def test_somebody_who_has_bought_nothing_gets_what_fits_the_segment(tmp_path: Any) -> None:
     world = make_world(tmp_path, recommended=True)
     offers = world.state.now.offers
@@ -88,6 +138,8 @@ def test_a_segment_shows_what_to_offer(world: World, language: str) -> None:
     assert [row[1] for row in rows] == [visible(to.percent(one["probability"])) for one in tried]
     empty = world.client("classify").get(f"/segments/seg-000001?language={language}")
     assert SEGMENT_OFFER_TEXTS["cross_none"].text(language) in visible(empty.text)
+    assert html.escape(WHY_NO_RULES[language]) in empty.text
+    assert NumberFormat(language).date("1970-07-09") in visible(page.text)
     assert "up-sell" not in page.text
     assert "<script>alert" not in page.text
 

@@ -113,6 +113,16 @@ def test_unknown_options_are_refused(client: Any, query: str) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
 
 
+def test_an_option_in_the_body_is_told_where_it_stands(client: Any) -> None:
+    answer = client.post("/v1/classify", json={**ONE, "language": "es"})
+    assert answer.status_code == 422
+    detail = answer.json()["detail"]
+    assert "language" in detail.split(".")[0]
+    assert detail.endswith(
+        "language: It stands behind the question mark of the address (?language=…), not in the body."
+    )
+
+
 def test_neighbours_vote_where_customers_are_at_hand(world: World, client: Any) -> None:
     customer = world.customers.drop("town", "customer_id").to_dicts()[0]
     answer = client.post("/v1/classify?neighbours=true", json=customer).json()

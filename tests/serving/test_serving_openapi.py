@@ -53,6 +53,24 @@ def test_the_guide_names_every_route(document: dict[str, Any]) -> None:
         assert path in guide or f"…/{path.rpartition('/')[2]}" in guide, path
 
 
+def test_what_k_may_be_is_told_in_words_and_in_the_guide(document: dict[str, Any], client: Any) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8")
+    bounded = [
+        (parameter["schema"], parameter["description"])
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", [])
+        if parameter["name"] == "k"
+    ]
+    basket = document["components"]["schemas"]["Basket"]["properties"]["k"]
+    assert len(bounded) == 4
+    for schema, description in [*bounded, (basket, basket["description"])]:
+        assert description.endswith(f" 1 to {schema['maximum']:,}.")
+        assert f"1 to {schema['maximum']:,}" in guide
+    # `language` is an option of the address on every route that has it, and of no body.
+    assert not any("language" in schema.get("properties", {}) for schema in document["components"]["schemas"].values())
+
+
 def test_the_body_is_that_of_the_model(world: World, document: dict[str, Any]) -> None:
     schema = document["components"]["schemas"]["Customer"]
     assert list(schema["properties"]) == list(FEATURES) == schema["required"]

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from engine.recommend.next_basket import NextBasket
 from engine.recommend.one_customer import FIGURES, OneByOne
 from engine.recommend.recommender import CustomerRecommender
+from engine.report.recommend_words import SEGMENT_OFFER_TEXTS
 from engine.serving import answers
 from tests.serving.api_example import ONE, bearer, client_of
 from tests.serving.pages_example import STRANGE_IDS, World, make_world
-from tests.serving.recommend_example import RULES, recommender_of, tables_of
+from tests.serving.recommend_example import RULES, WHY_NO_RULES, recommender_of, tables_of
 from tests.serving.test_serving_reading import quoted
 
 IDS = [*STRANGE_IDS, *(f"c{number}" for number in range(82))]
@@ -59,8 +62,6 @@ def test_one_customer_gets_what_the_batch_says(recommender: CustomerRecommender,
 
 def test_every_reason_is_told_as_in_the_batch(recommender: CustomerRecommender) -> None:
     """Weights that let one signal speak at a time, so that every reason has its turn."""
-    import numpy as np
-
     from engine.recommend import kernels
 
     seen: set[str] = set()
@@ -70,15 +71,7 @@ def test_every_reason_is_told_as_in_the_batch(recommender: CustomerRecommender) 
         weights[kernels.SIGNALS.index(signal)] = 1.0
         weights[kernels.SIGNALS.index("owned")] = -9.0
         loud = blend._replace(weights=weights, pairs=np.zeros_like(blend.pairs), centre=blend.centre - 5.0)
-        model = NextBasket.fitted(recommender.model.knowledge, loud)
-        changed = CustomerRecommender(
-            model,
-            recommender.history,
-            recommender.products,
-            recommender.segments,
-            recommender.segment_of,
-            recommender.as_of,
-        )
+        changed = replace(recommender, model=NextBasket.fitted(recommender.model.knowledge, loud))
         one = OneByOne(changed)
         batch = changed.recommend(None, 4, language="es").rows(named=True)
         told = [offer for row in range(changed.history.n) for offer in one.customer(row, 4, language="es")]
@@ -190,7 +183,11 @@ def test_product_ids_may_be_written_as_numbers(tmp_path: Any) -> None:
         ({"customer": [1]}, "an object of values"),
         ({"customer": {**ONE, "frequency": -1}}, "frequency"),
         ({"customer": {**ONE, "shoe_size": 43}}, "shoe_size"),
-        ({"baskets": []}, "there are basket, segment_id, customer, k"),
+        ({"baskets": []}, "there are basket, segment_id, customer, k, only"),
+        ({"only": "bought"}, "/recommendations?only=bought"),
+        ({"only": "old"}, "expected 'new', or nothing; got 'old'"),
+        ({"only": True}, "expected 'new', or nothing; got True"),
+        ({"language": "es"}, "language: It stands behind the question mark of the address (?language=…)"),
     ],
 )
 def test_an_impossible_body_is_told(client: Any, body: dict[str, Any], words: str) -> None:
@@ -222,12 +219,16 @@ def test_cross_selling_and_next_products_of_a_segment(client: Any, recommender: 
         assert rule.share_went_on == pytest.approx(went_on / customers)
     short = client.get("/v1/segments/seg-000002/cross-sell?k=1").json()
     assert (len(short["rules"]), short["rules_in_all"]) == (1, 3)
-    assert client.get("/v1/segments/seg-000001/cross-sell").json()["rules"] == []
+    assert content.why_none is None
+    empty = client.get("/v1/segments/seg-000001/cross-sell?language=es").json()
+    assert empty["rules"] == []
+    assert empty["why_none"] == f"{SEGMENT_OFFER_TEXTS['cross_none'].es.rstrip('.')}. {WHY_NO_RULES['es']}"
 
     tried = answers.NextProductsAnswer.model_validate(client.get("/v1/segments/seg-000001/next-products?k=3").json())
     wanted = tables_of(recommender)["next_products"].filter(pl.col("segment_id") == "seg-000001").head(3)
     assert [one.product_id for one in tried.products] == wanted["product"].to_list()
     assert [one.probability for one in tried.products] == wanted["probability"].to_list()
+    assert (tried.counted_from, tried.counted_days) == ("1970-07-09", 180)
     assert all(math.isfinite(one.probability_high) for one in tried.products)
 
 
@@ -240,6 +241,9 @@ def test_cross_selling_and_next_products_of_a_segment(client: Any, recommender: 
         ("/v1/customers/c1/recommendations?k=101", 422),
         ("/v1/customers/c1/recommendations?k=x", 422),
         ("/v1/customers/c1/recommendations?language=fr", 422),
+        ("/v1/customers/c1/recommendations?only=old", 422),
+        ("/v1/customers/c1/recommendations?only=", 422),
+        ("/v1/customers/c1/recommendations?only=new&only=bought", 422),
         ("/v1/customers/c1/recommendations?segment=seg-000001", 422),
         ("/v1/segments/seg-none/cross-sell", 404),
         ("/v1/segments/seg-none/next-products", 404),
@@ -250,6 +254,58 @@ def test_cross_selling_and_next_products_of_a_segment(client: Any, recommender: 
 def test_what_is_not_there_or_impossible(client: Any, path: str, status: int) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+
+
+def test_only_what_is_new_or_only_what_was_bought(client: Any, recommender: CustomerRecommender) -> None:
+    history = recommender.history
+    for row in range(0, history.n, 7):
+        customer_id = history.customer_ids[row]
+        own = history.take(np.array([row]))
+        bought = {history.products[int(code)] for code in own.item}
+        address = f"/v1/customers/{quoted(customer_id)}/recommendations?k=100"
+        new, again, every = (
+            [one["product_id"] for one in client.get(address + option).json()["recommendations"]]
+            for option in ("&only=new", "&only=bought", "")
+        )
+        # Of the same candidates, in the same order.
+        assert new == [product for product in every if product not in bought]
+        assert again == [product for product in every if product in bought]
+        assert new
+        assert again
+    body = {"basket": ["p0002"], "k": 5}
+    assert (
+        client.post("/v1/recommend", json={**body, "only": "new"}).json()
+        == client.post("/v1/recommend", json={**body, "only": None}).json()
+        == client.post("/v1/recommend", json=body).json()
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("c1/recomendations", "recomendations"),
+        ("c1/recommendations/", "recommendations/"),
+        ("c1/lookalike?k=3", "lookalike"),
+        ("c1/orders/lookalikes", "orders/lookalikes"),
+        ("c1/orders/recommendations", "orders/recommendations"),
+        ("a%2Fb/recomendations", "recomendations"),
+        ("c1/", ""),
+    ],
+)
+def test_a_route_that_was_mistyped_does_not_blame_the_customer(client: Any, path: str, named: str) -> None:
+    answer = client.get(f"/v1/customers/{path}")
+    assert answer.status_code == 404
+    problem = answer.json()
+    assert problem["title"] == "Unknown route"
+    assert repr(named) in problem["detail"]
+    for route in ("/v1/customers/ID,", "/v1/customers/ID/lookalikes", "/v1/customers/ID/recommendations"):
+        assert route in problem["detail"]
+
+
+def test_a_slash_in_an_unknown_id_is_no_mistyped_route(client: Any) -> None:
+    for path in ("nobody/x", "nobody/x/recommendations", "nobody/x/lookalikes"):
+        assert client.get(f"/v1/customers/{path}").json()["title"] == "Unknown customer"
+    assert "/v1/customers/ID/recommendations" in client.get("/v1/customers/nobody/recomendations").json()["detail"]
 
 
 def test_only_who_may_see_persons_sees_their_recommendations(world: World) -> None:

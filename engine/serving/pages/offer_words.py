@@ -11,10 +11,10 @@ OFFER_TEXTS: Mapping[str, Word] = {
     "offers_title": Word("What to offer next", "Qué ofrecer ahora"),
     "offers_finding": Word("First of all: {product}", "Lo primero: {product}"),
     "offers_help": Word(
-        "The products that this customer will most probably take next, by purchases before {day}. The reasons are"
-        " worded to be shown to the customer.",
+        "The products that this customer will most probably take next, by purchases before {day}. The reasons may be"
+        " shown to the customer too.",
         "Los productos que este cliente se llevará con más probabilidad, según las compras anteriores al {day}. Los"
-        " motivos están redactados para mostrárselos al cliente.",
+        " motivos también se le pueden mostrar al cliente.",
     ),
     "offers_new": Word(
         "This customer bought nothing before {day}, so these are the products that fit anybody new in the segment.",
@@ -27,6 +27,14 @@ OFFER_TEXTS: Mapping[str, Word] = {
         "There is nothing to offer that this customer does not have already.",
         "No hay nada que ofrecer que este cliente no tenga ya.",
     ),
+    "offers_none_bought": Word(
+        "There is nothing that this customer bought before and will probably take again.",
+        "No hay nada que este cliente haya comprado antes y vaya a llevarse otra vez con cierta probabilidad.",
+    ),
+    "offers_which": Word("Which products", "Qué productos"),
+    "offers_all": Word("All products", "Todos los productos"),
+    "offers_only_new": Word("Only what is new to the customer", "Solo lo que aún no ha comprado"),
+    "offers_only_bought": Word("Only what was bought before", "Solo lo que ya ha comprado"),
     "offer_why": Word("Why", "Motivo"),
     "times_bought": Word("Baskets with it", "Cestas que lo llevan"),
     "days_since": Word("Days since", "Días desde la compra"),
