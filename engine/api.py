@@ -59,6 +59,7 @@ def segment(
     threads: int | None = None,
     max_passes: int | None = None,
     max_seconds: float | None = None,
+    device: str = "auto",
     min_segments: int = 3,
     max_segments: int = 8,
     min_share: float = 0.01,
@@ -83,8 +84,10 @@ def segment(
     features
         ``rfm``, ``rfm_units``, ``ticket``, ``behaviour``, a list of columns, or a
         :class:`engine.features.matrix.FeatureSet`.
-    k, backend, solver, seed, threads, max_passes, max_seconds, min_segments, max_segments, min_share, rules, language
-        See :class:`SegmentSettings`.
+    k, backend, solver, seed, threads, max_passes, max_seconds, device
+        How customers are clustered; see :class:`SegmentSettings`.
+    min_segments, max_segments, min_share, rules, language
+        What is made of it; see :class:`SegmentSettings`.
 
     Raises
     ------
@@ -102,6 +105,7 @@ def segment(
         threads=threads,
         max_passes=max_passes,
         max_seconds=max_seconds,
+        device=device,
         min_segments=min_segments,
         max_segments=max_segments,
         min_share=min_share,

@@ -10,6 +10,7 @@
     ├── OutputExistsError (FileExistsError)     the output folder holds something that is not ours
     ├── BundleError (ValueError)                a saved model is damaged or of another version
     ├── TrackingError (OSError)                 the tracking store cannot be reached or written
+    ├── DeviceError (RuntimeError)              the device that was asked for is not there, or failed
     └── MissingExtraError (ImportError)         an optional package is needed
 
 Each is also the builtin a Python user would catch. The command line turns any of them into exit code 2 and one
@@ -89,6 +90,10 @@ class BundleError(CarteraError, ValueError):
 
 class TrackingError(CarteraError, OSError):
     """The tracking store cannot be reached or written."""
+
+
+class DeviceError(CarteraError, RuntimeError):
+    """The device that was asked for is not there, cannot be used, or failed."""
 
 
 class MissingExtraError(CarteraError, ImportError):

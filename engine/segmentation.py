@@ -54,7 +54,7 @@ class SegmentSettings:
         Columns to cluster on and their treatment.
     k
         Number of segments; a range such as ``"3..7"`` to choose from; or ``"auto"`` for :data:`K_RANGE`.
-    backend, solver, seed, threads, max_passes, max_seconds
+    backend, solver, seed, threads, max_passes, max_seconds, device
         As :func:`engine.clustering.backends.cluster` takes them; ``max_seconds`` is the time of each number of
         segments that is tried.
     min_segments, max_segments
@@ -77,6 +77,7 @@ class SegmentSettings:
     threads: int | None = None
     max_passes: int | None = None
     max_seconds: float | None = None
+    device: str = "auto"
     min_segments: int = 3
     max_segments: int = 8
     min_share: float = 0.01
@@ -221,6 +222,7 @@ def segment_customers(
             bucket_rows=bucket_rows,
             threads=settings.threads,
             compute=compute,
+            device=settings.device,
             silhouette_rows=settings.evidence.silhouette_rows,
         )
         trials: list[Trial] = []
@@ -257,6 +259,7 @@ def segment_customers(
             "inertia": best.inertia,
             "backend": best.backend,
             "solver": best.solver,
+            "device": best.device,
             "seed": settings.seed,
         }
         near = two_nearest(matrix, centroids)
@@ -310,6 +313,7 @@ def check_settings(settings: SegmentSettings) -> tuple[RuleTable, list[int]]:
         threads=settings.threads,
         max_passes=settings.max_passes,
         max_seconds=settings.max_seconds,
+        device=settings.device,
     )
     return RuleTable.load(settings.rules), parse_k(settings.k)
 

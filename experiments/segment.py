@@ -42,6 +42,7 @@ def run(config: DictConfig) -> float | None:
         threads=c.clustering.threads,
         max_passes=c.clustering.max_passes,
         max_seconds=c.clustering.max_seconds,
+        device=c.clustering.device,
         min_segments=c.segments.min,
         max_segments=c.segments.max,
         min_share=c.segments.min_share,

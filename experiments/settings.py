@@ -60,6 +60,7 @@ class ClusteringConfig:
     threads: int | None = None
     max_passes: int | None = None
     max_seconds: float | None = None
+    device: str = "auto"
 
     def ks(self) -> int | str | range:
         """Return ``k`` as the engine takes it, ``auto`` replaced by ``k_range``."""

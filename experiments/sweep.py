@@ -119,6 +119,7 @@ def run(config: DictConfig) -> None:
                 journal,
                 threads=c.clustering.threads,
                 compute=compute,
+                device=c.clustering.device,
                 on_trial=on_trial,
                 on_configuration=record.configuration,
             )

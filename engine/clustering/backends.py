@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.clustering.assigned import assigned, sizes_of
 from engine.clustering.checks import check_k, check_k_value, checked_matrix
 from engine.clustering.result import Clustering
-from engine.errors import DataError, SettingError
+from engine.errors import SettingError
 
 if TYPE_CHECKING:
     from engine.clustering.rows import Rows
@@ -35,7 +36,6 @@ FAISS_COUNTED_ROWS = 2**24
 
 _FAISS_TOLERANCE = 1e-6
 _SMALL_ROWS = 100_000
-_COUNTED_AT_A_TIME = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ def cluster(
     threads: int | None = None,
     max_passes: int | None = None,
     max_seconds: float | None = None,
+    device: str = "auto",
 ) -> Clustering:
     """Divide rows among k centroids so that the squared distances to the nearest are small in sum.
 
@@ -82,6 +83,9 @@ def cluster(
         was found are one or two reads more.
     max_seconds : float, optional
         Time after which that search begins nothing new (native only). The result then depends on the machine.
+    device : str
+        ``cpu``; ``cuda``: an NVIDIA GPU (native and FAISS); ``auto``: a GPU where there is one and it pays, else the
+        CPU. What the GPU finds differs by the order in which float64 sums are added.
 
     Returns
     -------
@@ -94,6 +98,8 @@ def cluster(
         An unknown backend, a solver or limit it does not have, or k, seed, threads or a limit out of range.
     DataError
         No rows, values that are not finite, or fewer distinct rows than k.
+    DeviceError
+        ``cuda`` was asked for and cannot be used.
 
     Examples
     --------
@@ -104,14 +110,16 @@ def cluster(
     (1.0, [0.5, 10.5], [2, 2])
     """
     check_settings(
-        backend=backend, solver=solver, seed=seed, threads=threads, max_passes=max_passes, max_seconds=max_seconds
-    )
+        backend=backend, solver=solver, seed=seed, threads=threads, max_passes=max_passes, max_seconds=max_seconds,
+        device=device,
+    )  # fmt: skip
     X = checked_matrix(matrix)
     check_k(X, k)
-    rows = hold_rows(X, backend=backend, threads=threads)
+    rows = hold_rows(X, backend=backend, threads=threads, device=device)
     return cluster_rows(
-        rows, k, backend=backend, solver=solver, seed=seed, max_passes=max_passes, max_seconds=max_seconds
-    )
+        rows, k, backend=backend, solver=solver, seed=seed, max_passes=max_passes, max_seconds=max_seconds,
+        device=device,
+    )  # fmt: skip
 
 
 def hold_rows(
@@ -121,6 +129,7 @@ def hold_rows(
     backend: str = "native",
     threads: int | None = None,
     compute: Compute | None = None,
+    device: str = "auto",
 ) -> Rows:
     """Return checked rows as a backend takes them, to be clustered as often as one likes.
 
@@ -140,14 +149,18 @@ def hold_rows(
         Threads of this process to use; all cores by default.
     compute : Compute, optional
         Where the blocks are worked on; this process by default. No result depends on it.
+    device : str
+        As :func:`cluster` takes it; workers of a cluster use their CPUs.
 
     Raises
     ------
     DataError
         The buckets do not hold n rows together.
     """
+    from engine.clustering.on_device import held_on
     from engine.clustering.rows_array import ArrayRows
     from engine.clustering.rows_blocks import BLOCK_ROWS, BlockRows, block_edges, check_edges
+    from engine.clustering.rows_cuda import CudaRows
     from engine.clustering.rows_dask import DaskRows
     from engine.compute_dask import DaskCompute
 
@@ -160,8 +173,13 @@ def hold_rows(
     check_edges(edges, n)
     if backend == "dask_ml" and isinstance(compute, DaskCompute):
         return DaskRows(matrix, edges, compute, threads)
+    one = ArrayRows(matrix, threads=threads)
+    if backend == "native" and not isinstance(compute, DaskCompute):
+        held = held_on(one, device)
+        if isinstance(held, CudaRows):
+            return held
     if backend not in ("native", "dask_ml") or len(edges) == 2:
-        return ArrayRows(matrix, threads=threads)
+        return one
     if isinstance(compute, DaskCompute):
         return DaskRows(matrix, edges, compute, threads)
     return BlockRows(matrix, edges, threads)
@@ -176,6 +194,7 @@ def cluster_rows(
     seed: int = 0,
     max_passes: int | None = None,
     max_seconds: float | None = None,
+    device: str = "auto",
 ) -> Clustering:
     """Do what :func:`cluster` does with rows that are held already: in memory, in blocks, on workers or in a file.
 
@@ -185,6 +204,8 @@ def cluster_rows(
         From :func:`hold_rows`, or :class:`engine.clustering.rows_file.FileRows`.
     k, backend, solver, seed, max_passes, max_seconds
         As :func:`cluster` takes them. FAISS, scikit-learn and Dask-ML do not read files.
+    device
+        Where FAISS works; otherwise the rows are where :func:`hold_rows` has put them.
 
     Raises
     ------
@@ -197,6 +218,8 @@ def cluster_rows(
         backend=backend, solver=solver, seed=seed, threads=None, max_passes=max_passes, max_seconds=max_seconds
     )
     check_k_value(k)
+    from engine.clustering.on_device import device_of, faiss_gpus
+
     if backend != "native":
         from engine.clustering.rows_file import FileRows
 
@@ -205,11 +228,13 @@ def cluster_rows(
                 f"clustering.backend: {backend} needs rows in memory; got rows in a file. Use backend native, or load "
                 f"the rows and call cluster."
             )
-    limits = {"max_passes": max_passes, "max_seconds": max_seconds} if backend == "native" else {}
+    own: dict[str, Any] = {"max_passes": max_passes, "max_seconds": max_seconds} if backend == "native" else {}
+    if backend == "faiss":
+        own["gpus"] = faiss_gpus(device)
     started = time.perf_counter()
-    proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed, **limits)
+    proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed, **own)
     centroids, labels, distances, total = assigned(rows, proposal.centroids)
-    sizes = _sizes(labels, k)
+    sizes = sizes_of(labels, k)
     if backend == "faiss" and sizes.max() > FAISS_COUNTED_ROWS:
         log.warning(
             "faiss counts at most %d rows a centroid and one has %d: its centroids are off; use backend native",
@@ -231,6 +256,7 @@ def cluster_rows(
         stop_reason=proposal.stop_reason,
         residual=proposal.residual,
         rows_used=rows.n if proposal.rows_used is None else proposal.rows_used,
+        device="cuda" if own.get("gpus") else device_of(rows),
         seconds=time.perf_counter() - started,
     )
 
@@ -243,12 +269,15 @@ def check_settings(
     threads: int | None,
     max_passes: int | None = None,
     max_seconds: float | None = None,
+    device: str = "auto",
 ) -> None:
-    """Raise :class:`SettingError` unless the backend exists, has this solver and these limits, and all are in range."""
+    """Raise :class:`SettingError` unless the backend exists, has all that is asked of it, and values are in range."""
+    from engine.clustering import on_device
     from engine.clustering.solve import check_limits
 
     if backend not in BACKENDS:
         raise SettingError.from_unknown("clustering.backend", backend, BACKENDS)
+    on_device.check(device, backend)
     if solver not in SOLVERS:
         raise SettingError.from_unknown("clustering.solver", solver, SOLVERS)
     if solver == "sample" and backend != "native":
@@ -269,36 +298,6 @@ def check_settings(
         raise SettingError(f"clustering.threads: expected at least 1, or null for all cores; got {threads}.")
 
 
-def assigned(
-    rows: Rows, proposed: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.float32], float]:
-    """Return centroids of which each has a row, and labels, distances and inertia from them."""
-    centroids = np.array(proposed, dtype=np.float64)
-    labels = np.empty(rows.n, np.int32)
-    distances = np.empty(rows.n, np.float32)
-    while True:
-        total = rows.assign(centroids, labels, distances)
-        empty = np.flatnonzero(_sizes(labels, len(centroids)) == 0)
-        if not len(empty):
-            return centroids, labels, distances, total
-        farthest = int(distances.argmax())
-        if distances[farthest] == 0:
-            raise DataError(
-                f"clustering: only {len(centroids) - len(empty)} of {len(centroids)} clusters can be told apart in "
-                f"float32. Lower clustering.k, or scale the features."
-            )
-        # A library may leave a centroid without rows. The row that is worst served gets it, and inertia falls.
-        centroids[empty[0]] = rows.take(np.array([farthest], dtype=np.int64))[0]
-
-
-def _sizes(labels: NDArray[np.int32], k: int) -> NDArray[np.int64]:
-    """Count the rows of each cluster, a stretch at a time: numpy counts in a copy of twice the labels' size."""
-    sizes = np.zeros(k, dtype=np.int64)
-    for first in range(0, len(labels), _COUNTED_AT_A_TIME):
-        sizes += np.bincount(labels[first : first + _COUNTED_AT_A_TIME], minlength=k)
-    return sizes
-
-
 def _native(
     rows: Rows, k: int, *, solver: str, seed: int, max_passes: int | None, max_seconds: float | None
 ) -> _Proposal:
@@ -315,7 +314,7 @@ def _native(
     )
 
 
-def _faiss(rows: ArrayRows, k: int, *, solver: str, seed: int) -> _Proposal:
+def _faiss(rows: ArrayRows, k: int, *, solver: str, seed: int, gpus: int = 0) -> _Proposal:
     import faiss
 
     model: Any = faiss.Kmeans(
@@ -329,6 +328,7 @@ def _faiss(rows: ArrayRows, k: int, *, solver: str, seed: int) -> _Proposal:
         early_stop_threshold=_FAISS_TOLERANCE,
         min_points_per_centroid=1,
         max_points_per_centroid=2**31 - 1,
+        gpu=gpus or False,
     )
     before = faiss.omp_get_max_threads()
     try:

@@ -19,6 +19,7 @@ from engine.clustering.indices import davies_bouldin
 from engine.clustering.rows import Centroids, FloatMatrix, IntArray, Rows, Stats
 from engine.clustering.rows_array import PARTS_BYTES, ArrayRows
 from engine.clustering.rows_blocks import HeldRows
+from engine.clustering.rows_cuda import CudaRows
 from engine.errors import DataError
 
 Sums = NDArray[np.float64]
@@ -144,6 +145,9 @@ class _Plan(NamedTuple):
 
 
 def _checked_rows(rows: Rows) -> ArrayRows | HeldRows:
+    if isinstance(rows, CudaRows):
+        # What silhouettes compare is worked out where the rows came from.
+        rows = rows.host
     if not isinstance(rows, ArrayRows | HeldRows):
         raise DataError(
             f"figures: expected dense rows in memory, in blocks or in files; got {type(rows).__name__}. "

@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.clustering.rows import Centroids, Rows, Stats
 from engine.clustering.rows_array import ArrayRows
+from engine.clustering.rows_cuda import CudaRows
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ def lloyd(rows: Rows, starts: Sequence[Centroids], *, max_iter: int = 300, shift
     """
     if isinstance(rows, ArrayRows) and rows.n <= IN_CACHE_ROWS and (len(starts) > 1 or rows.n <= ONE_THREAD_ROWS):
         return _each_by_itself(rows, starts, max_iter=max_iter, shift_tolerance=shift_tolerance)
+    if isinstance(rows, CudaRows) and rows.resident and len({len(start) for start in starts}) == 1:
+        return _each_by_itself(rows, starts, max_iter=max_iter, shift_tolerance=shift_tolerance)
     centroids = [np.array(start, dtype=np.float64) for start in starts]
     rests: dict[int, Rest] = {}
     for n_iter in range(1, max_iter + 1):
@@ -95,9 +98,9 @@ def lloyd(rows: Rows, starts: Sequence[Centroids], *, max_iter: int = 300, shift
 
 
 def _each_by_itself(
-    rows: ArrayRows, starts: Sequence[Centroids], *, max_iter: int, shift_tolerance: float
+    rows: ArrayRows | CudaRows, starts: Sequence[Centroids], *, max_iter: int, shift_tolerance: float
 ) -> list[Rest]:
-    """Do the same in compiled code, one start a thread; a cluster that lost its rows is repaired here."""
+    """Do the same in compiled code, one start a thread, or on a GPU; a cluster that lost its rows is repaired here."""
     from engine.clustering.search_kernels import AT_REST, EMPTY, TOLERATED
 
     reasons = {AT_REST: "fixed point", TOLERATED: "tolerance"}

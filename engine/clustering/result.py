@@ -47,6 +47,8 @@ class Clustering:
         :class:`engine.clustering.solve.Solution`. None where the backend does not say.
     rows_used : int
         Rows among which the centroids were searched: those of the sample where ``solver`` is ``sample``.
+    device : str
+        Where the centroids were found: ``cpu`` or ``cuda``; see :func:`engine.clustering.on_device.device_of`.
     seconds : float
         Wall-clock time of the fit and the final assignment together.
     """
@@ -65,4 +67,5 @@ class Clustering:
     stop_reason: str
     residual: float | None = None
     rows_used: int
+    device: str = "cpu"
     seconds: float

@@ -153,16 +153,16 @@ class ArrayRows:
             return []
         bounds = np.cumsum([0, *(len(model) for model in models)], dtype=np.int64)
         K = int(bounds[-1])
-        C = np.concatenate([self._narrow(model) for model in models])
+        C = np.concatenate([self.narrow(model) for model in models])
         chunks = -(-self.n // kernels.CHUNK)
         turn = max(8, min(chunks, PARTS_BYTES // (8 * K * (self.d + 2))))
         sums = np.zeros((K, self.d + 2))
         with self.running():
             for first in range(0, chunks, turn):
                 parts = np.empty((min(turn, chunks - first), K, self.d + 2))
-                kernels.step_chunks(*self.given, self._kernel_weights, C, bounds, first, parts)
+                kernels.step_chunks(*self.given, self.kernel_weights, C, bounds, first, parts)
                 kernels.add_in_order(parts, sums)
-        self._check_total(sums[:, self.d + 1])
+        self.check_total(sums[:, self.d + 1])
         return [
             Stats(counts=sums[low:high, self.d], sums=sums[low:high, : self.d], sse=sums[low:high, self.d + 1])
             for low, high in pairwise(bounds)
@@ -175,11 +175,11 @@ class ArrayRows:
         """
         from engine.clustering import kernels
 
-        C = self._narrow(centroids)
+        C = self.narrow(centroids)
         shape = (-(-self.n // kernels.CHUNK), len(centroids))
         far, far_row = np.empty(shape), np.empty(shape, dtype=np.int64)
         with self.running():
-            kernels.farthest_chunks(*self.given, self._kernel_weights, C, far, far_row)
+            kernels.farthest_chunks(*self.given, self.kernel_weights, C, far, far_row)
         found: IntArray = far_row[far.argmax(axis=0), np.arange(len(centroids))]
         return found
 
@@ -203,7 +203,7 @@ class ArrayRows:
         """
         from engine.clustering import kernels
 
-        C = self._narrow(centroids)
+        C = self.narrow(centroids)
         chunks = -(-self.n // kernels.CHUNK)
         index, squared, inertia = [], [], 0.0
         with self.running():
@@ -214,7 +214,7 @@ class ArrayRows:
                 distance = np.empty((m, kernels.CHUNK), dtype=self._X.dtype)
                 kernels.draw_chunks(
                     *self.given,
-                    self._kernel_weights,
+                    self.kernel_weights,
                     C,
                     float(even),
                     float(per_square),
@@ -231,7 +231,7 @@ class ArrayRows:
                     index.append(place[chunk, :found].copy())
                     squared.append(distance[chunk, :found].copy())
                     inertia += float(parts[chunk])
-        self._check_total(inertia)
+        self.check_total(inertia)
         return Drawn(np.concatenate(index), np.concatenate(squared).astype(np.float64), inertia)
 
     def assign(
@@ -264,10 +264,10 @@ class ArrayRows:
             raise DataError(f"assign: expected room for {self.n} rows; got {labels_out.shape} and {distances.shape}.")
         with self.running():
             kernels.assign_chunks(
-                *self.given, self._kernel_weights, self._narrow(centroids), labels_out, distances, parts
+                *self.given, self.kernel_weights, self.narrow(centroids), labels_out, distances, parts
             )
         inertia = float(np.add.reduce(parts))
-        self._check_total(inertia)
+        self.check_total(inertia)
         return inertia
 
     def settle(
@@ -290,7 +290,7 @@ class ArrayRows:
                 self._rows,
                 self._columns,
                 self.n,
-                self._kernel_weights,
+                self.kernel_weights,
                 C,
                 most,
                 float(shift_tolerance),
@@ -326,7 +326,7 @@ class ArrayRows:
                 self._rows,
                 self._columns,
                 self.n,
-                self._kernel_weights,
+                self.kernel_weights,
                 C,
                 noise,
                 min(width, C.shape[1]),
@@ -374,7 +374,8 @@ class ArrayRows:
         return numba_threads(self._threads)
 
     @property
-    def _kernel_weights(self) -> FloatMatrix:
+    def kernel_weights(self) -> FloatMatrix:
+        """Weights as kernels take them: (n,), or (0,) for none."""
         return np.empty(0) if self._weights is None else flat(self._weights)
 
     @property
@@ -382,8 +383,8 @@ class ArrayRows:
         """What every kernel is told of the rows."""
         return self._flat, self.n, self.d, self._by_rows
 
-    def _narrow(self, centroids: Centroids) -> FloatMatrix:
-        """Centroids in the rows' precision, one after the other."""
+    def narrow(self, centroids: Centroids) -> FloatMatrix:
+        """Return centroids in the rows' precision, one after the other; :class:`DataError` where they do not fit."""
         model = np.asarray(centroids, dtype=np.float64)
         if model.ndim != 2 or model.shape[1] != self.d or not len(model):
             raise DataError(
@@ -393,7 +394,7 @@ class ArrayRows:
             raise DataError("centroids: expected finite numbers; got NaN or infinity.")
         return model.astype(self._X.dtype).ravel()
 
-    def _check_total(self, squared: NDArray[np.float64] | float) -> None:
+    def check_total(self, squared: NDArray[np.float64] | float) -> None:
         """Raise unless what a read has added is finite, as it is not where a value is NaN or infinite."""
         if not np.isfinite(squared).all():
             self.check()

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.clustering.backends import assigned, check_settings, cluster_rows, hold_rows
+from engine.clustering.assigned import assigned
+from engine.clustering.backends import check_settings, cluster_rows, hold_rows
 from engine.clustering.checks import check_k, check_k_value, checked_matrix, distinct_rows, too_few_distinct
 from engine.clustering.figures import measure
 from engine.clustering.indices import Estimate, silhouette_euclidean, total_scatter
+from engine.clustering.on_device import device_of
 from engine.clustering.propose import Proposed, propose_many
 from engine.clustering.resampling import bootstrap_stability, gap_statistic
 from engine.clustering.result import Clustering
@@ -89,6 +91,8 @@ class Tries:
         Threads to use; all cores by default.
     compute : Compute, optional
         Where native and Dask-ML clustering is done; this process by default.
+    device : str
+        As in :func:`engine.clustering.backends.cluster`.
     silhouette_rows : int
         As in :class:`Evidence`.
 
@@ -105,12 +109,14 @@ class Tries:
         bucket_rows: Sequence[int] | None = None,
         threads: int | None = None,
         compute: Compute | None = None,
+        device: str = "auto",
         silhouette_rows: int = CHEAP.silhouette_rows,
     ) -> None:
         self.matrix = checked_matrix(matrix)
         self._bucket_rows = bucket_rows
         self._threads = threads
         self._compute = compute
+        self._device = device
         self._silhouette_rows = silhouette_rows
         self._held: dict[str, Rows] = {}
         self._scatter: float | None = None
@@ -151,7 +157,7 @@ class Tries:
             return ready
         if backend != "native":
             started = time.perf_counter()
-            found = cluster_rows(rows, k, backend=backend, solver=solver, seed=seed)
+            found = cluster_rows(rows, k, backend=backend, solver=solver, seed=seed, device=self._device)
             return self._trials(rows, [found], scatter, started)[0]
         tasks = [(k, seed)]
         propose = partial(propose_many, rows, solver=solver, max_passes=max_passes, max_seconds=max_seconds)
@@ -202,6 +208,7 @@ class Tries:
                 stop_reason=one.stop_reason,
                 residual=one.residual,
                 reported_inertia=one.reported_inertia,
+                device=one.device if isinstance(one, Clustering) else device_of(rows),
                 seconds=seconds,
             )
             for one, model, measured, width in zip(found, centroids, figures, euclidean, strict=True)
@@ -254,7 +261,12 @@ class Tries:
     def _rows(self, backend: str) -> Rows:
         if backend not in self._held:
             self._held[backend] = hold_rows(
-                self.matrix, self._bucket_rows, backend=backend, threads=self._threads, compute=self._compute
+                self.matrix,
+                self._bucket_rows,
+                backend=backend,
+                threads=self._threads,
+                compute=self._compute,
+                device=self._device,
             )
         return self._held[backend]
 

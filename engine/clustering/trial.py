@@ -63,6 +63,8 @@ class Trial:
         How far from a fixed point of Lloyd's algorithm, as a share of the inertia, where the backend says.
     reported_inertia : float or None
         The backend's own figure, for comparison only.
+    device : str
+        Where it was found: ``cpu`` or ``cuda``; see :func:`engine.clustering.on_device.device_of`.
     seconds : float
         Wall-clock time of fit and figures, an equal part of it where trials shared their reads; not of gap and
         bootstrap.
@@ -85,6 +87,7 @@ class Trial:
     stop_reason: str
     residual: float | None = None
     reported_inertia: float | None = None
+    device: str = "cpu"
     seconds: float
 
     @property

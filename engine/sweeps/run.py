@@ -137,6 +137,7 @@ def run_sweep(
     *,
     threads: int | None = None,
     compute: Compute | None = None,
+    device: str = "auto",
     on_trial: Callable[[Outcome], None] | None = None,
     on_configuration: Callable[[Configuration, list[str]], None] | None = None,
 ) -> Sweep:
@@ -156,6 +157,8 @@ def run_sweep(
         Threads to use; all cores by default.
     compute
         Where native and Dask-ML clustering is done; this process by default.
+    device
+        As :func:`engine.clustering.backends.cluster` takes it.
     on_trial
         Called with each outcome, in order.
     on_configuration
@@ -165,7 +168,7 @@ def run_sweep(
     specs: dict[tuple[str, str], FeatureSpec] = {}
     correlated: dict[tuple[str, str], tuple[Word, ...]] = {}
     for cell in grid.cells:
-        held = _Held.of(cell, tables[cell.features], grid, journal, threads, compute)
+        held = _Held.of(cell, tables[cell.features], grid, journal, threads, compute, device)
         if held.spec is not None:
             specs[cell.features, cell.transform] = held.spec
             correlated[cell.features, cell.transform] = held.correlated
@@ -207,6 +210,7 @@ class _Held:
         journal: Journal,
         threads: int | None,
         compute: Compute | None,
+        device: str,
     ) -> _Held:
         try:
             spec = FeatureSpec.fit(table.frame, cell.feature_set)
@@ -217,6 +221,7 @@ class _Held:
                 bucket_rows=bucket_rows,
                 threads=threads,
                 compute=compute,
+                device=device,
                 silhouette_rows=grid.evidence.silhouette_rows,
             )
             own = fingerprint(matrix)

@@ -255,4 +255,5 @@ def test_configurations_name_every_backend_and_share_their_keys():
             "threads": None,
             "max_passes": None,
             "max_seconds": None,
+            "device": "auto",
         }

@@ -1,0 +1,374 @@
+"""The machine code of k-means on an NVIDIA GPU: one read of the rows gives distances, nearest centroids and their sums.
+
+A block of threads is one warp. It takes a tile of rows, some for each lane, measures them against every centroid in
+registers, and adds them up in shared memory that no other warp touches: no atomics, and the same sums, bit for bit, in
+every run with the same number of blocks.
+
+The sums of cluster g stand in one line of 32 float64, one for each lane. When the tile is added up, a lane owns one
+feature of every ``slices``-th row: whatever clusters these rows belong to, the lanes of a warp meet different banks of
+memory. What a block has added is written once, at its end; the blocks' sums are then added in order.
+
+``X`` comes flat and by columns, feature f of row i at ``X[f * n + i]``, so that a warp reads 32 rows in one go. As on
+the processor, distances are sums of squared differences in the rows' own precision, and everything added up over rows
+is float64.
+
+Kernels are made for a number of features, a precision, and rows with or without weights: loops over features are
+unrolled, and rows stay in registers. They run without a GPU in numba's simulator (``NUMBA_ENABLE_CUDASIM=1``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numba import cuda as numba_cuda
+from numba import float32, float64, int32
+from numba.cuda.cudadrv.driver import CudaAPIError, LinkerError
+from numba.cuda.cudadrv.error import CudaSupportError
+
+# Of this name, which the simulator looks for; numba's types do not know what it has.
+cuda: Any = numba_cuda
+
+# A tile of few rows uses few of a card's processors, and that is no fault.
+settings: Any = numba.config
+settings.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+
+FAILURES: tuple[Any, ...] = (CudaAPIError, LinkerError, CudaSupportError, MemoryError)
+"""What numba raises where the card, its memory or its driver is the cause."""
+
+LANES = 32
+"""Threads of a block: one warp."""
+
+MOST_FEATURES = 64
+"""Of more, a row does not fit into registers."""
+
+SHARED_BYTES = 48 * 1024
+"""Shared memory of a block that every card gives without being asked."""
+
+MOVING, AT_REST, TOLERATED, EMPTY = range(4)
+"""How a start ended, as :mod:`engine.clustering.search_kernels` says it."""
+
+REGISTER_VALUES = 64
+"""Values of rows that a lane holds; as many again are needed to work with them."""
+
+
+def kernel(**options: Any) -> Callable[[Any], Any]:
+    """Compile a function for the card at its first call for each kind of argument."""
+    compiled: Callable[[Any], Any] = cuda.jit(**options)
+    return compiled
+
+
+class Shape(NamedTuple):
+    """How a warp works on rows of so many features.
+
+    Attributes
+    ----------
+    rows
+        Rows that a lane holds.
+    tile
+        Rows of a tile.
+    width, slices
+        When a tile is added up, ``width`` lanes stand side by side, one a feature; ``slices`` such groups take turns
+        with the rows.
+    lines
+        Lines of 32 sums for each cluster.
+    stride
+        Distance of two features of a tile in shared memory, so that lanes meet different banks.
+    """
+
+    rows: int
+    tile: int
+    width: int
+    slices: int
+    lines: int
+    stride: int
+
+
+def shape_of(d: int) -> Shape:
+    """Return how a warp works on rows of d features, 1 to :data:`MOST_FEATURES`.
+
+    Examples
+    --------
+    >>> shape_of(8)
+    Shape(rows=4, tile=128, width=8, slices=4, lines=1, stride=132)
+    """
+    rows = max(1, min(4, REGISTER_VALUES // d))
+    width = min(LANES, 1 << (d - 1).bit_length())
+    slices = LANES // width
+    return Shape(rows, LANES * rows, width, slices, -(-d // LANES), LANES * rows + slices)
+
+
+def window_of(d: int, itemsize: int, centroids: int) -> int:
+    """Return how many clusters a block can add up beside so many centroids; 0 or less where they do not fit."""
+    shape = shape_of(d)
+    fixed = itemsize * d * (shape.stride + centroids) + (4 + 8) * shape.tile + 3 * 8
+    return (SHARED_BYTES - fixed) // (8 * LANES * (shape.lines + 2))
+
+
+def shared_bytes(d: int, itemsize: int, centroids: int, window: int) -> int:
+    """Return the shared memory of a block, a multiple of 8."""
+    shape = shape_of(d)
+    values = -(-itemsize * d * (shape.stride + centroids) // 8)
+    return 8 * (LANES * (shape.lines + 2) * window + values + shape.tile + -(-shape.tile // 2))
+
+
+class Kernels(NamedTuple):
+    """Kernels for rows of one shape; each is launched with blocks of :data:`LANES` threads."""
+
+    step: Any
+    farthest: Any
+    draw: Any
+    assign: Any
+
+
+@cache
+def kernels_of(d: int, double: bool, weighted: bool) -> Kernels:
+    """Return the kernels for rows of d features, in float64 or float32, with or without weights.
+
+    ``step(X, n, weights, C, bounds, low, high, parts)``
+        Writes for clusters low..high, of all models together, what block b has added to parts[b] (high − low, d + 2):
+        sums of the features, weight, squared distances. Model m owns the centroids bounds[m]..bounds[m + 1] of C.
+    ``farthest(X, n, weights, C, far, far_row)``
+        Writes for block b and each cluster its farthest row with a weight: squared distance and number; −1 without.
+    ``draw(X, n, weights, C, even, per_square, key, first_row, found, place, distance, parts)``
+        Writes numbers and squared distances of the rows that are drawn, in any order, as far as there is room, counts
+        them in found[0], and adds up all squared distances in parts (blocks,).
+    ``assign(X, n, weights, C, labels, squared, parts)``
+        Writes each row's nearest centroid and its squared distance, and adds these up in parts (blocks,).
+    """
+    real: Any = float64 if double else float32
+    rows, tile, width, slices, lines, stride = shape_of(d)
+    held = rows * d
+
+    @kernel(device=True)
+    def read(X: Any, n: Any, base: Any, lane: Any, x: Any) -> None:
+        """Fetch the lane's rows of the tile that begins at ``base``; beyond the end, the last row."""
+        for r in range(rows):
+            at = base + r * 32 + lane
+            if at >= n:
+                at = n - 1
+            for f in range(d):
+                x[r * d + f] = X[f * n + at]
+
+    @kernel(device=True)
+    def measure(x: Any, C: Any, low: Any, high: Any, best: Any, near: Any, total: Any) -> None:
+        """Find for each of the lane's rows the nearest of the centroids low..high; of equally near ones the lower."""
+        for r in range(rows):
+            best[r] = np.inf
+            near[r] = low
+        for c in range(low, high):
+            for r in range(rows):
+                total[r] = 0
+            for f in range(d):
+                # One centroid's value serves all rows of the lane.
+                centre = C[c * d + f]
+                for r in range(rows):
+                    gap = x[r * d + f] - centre
+                    total[r] += gap * gap
+            for r in range(rows):
+                if total[r] < best[r]:
+                    best[r] = total[r]
+                    near[r] = c
+
+    @kernel()
+    def step(X: Any, n: Any, weights: Any, C: Any, bounds: Any, low: Any, high: Any, parts: Any) -> None:
+        lane = cuda.threadIdx.x
+        window = high - low
+        sums = cuda.shared.array(0, float64)
+        masses = sums[window * lines * 32 :]
+        errors = masses[window * 32 :]
+        # Behind the sums: the tile, the centroids, the tile's weights and labels.
+        first = window * (lines + 2) * 32
+        values = cuda.shared.array(0, real)[first * (1 if double else 2) :]
+        centroids = values[d * stride :]
+        first += (d * (stride + C.size // d) + (0 if double else 1)) // (1 if double else 2)
+        heavy = cuda.shared.array(0, float64)[first:]
+        labels = cuda.shared.array(0, int32)[(first + tile) * 2 :]
+        x = cuda.local.array(held, real)
+        best = cuda.local.array(rows, real)
+        total = cuda.local.array(rows, real)
+        near = cuda.local.array(rows, int32)
+        for q in range(lane, window * (lines + 2) * 32, 32):
+            sums[q] = 0.0
+        for q in range(lane, C.size, 32):
+            centroids[q] = C[q]
+        cuda.syncthreads()
+        for base in range(cuda.blockIdx.x * tile, n, cuda.gridDim.x * tile):
+            read(X, n, base, lane, x)
+            for r in range(rows):
+                for f in range(d):
+                    values[f * stride + r * 32 + lane] = x[r * d + f]
+                if weighted:
+                    row = base + r * 32 + lane
+                    heavy[r * 32 + lane] = weights[row] if row < n else 0.0
+            for model in range(bounds.size - 1):
+                measure(x, centroids, bounds[model], bounds[model + 1], best, near, total)
+                for r in range(rows):
+                    g = near[r] - low
+                    if base + r * 32 + lane < n and 0 <= g < window:
+                        mass = heavy[r * 32 + lane] if weighted else 1.0
+                        masses[g * 32 + lane] += mass
+                        errors[g * 32 + lane] += mass * float64(best[r])
+                    else:
+                        g = -1
+                    labels[r * 32 + lane] = g
+                cuda.syncthreads()
+                for turn in range(tile // slices):
+                    place = turn * slices + lane // width
+                    g = labels[place]
+                    if g >= 0:
+                        for line in range(lines):
+                            f = line * 32 + lane % width
+                            if f < d:
+                                value = float64(values[f * stride + place])
+                                if weighted:
+                                    value *= heavy[place]
+                                sums[(g * lines + line) * 32 + lane] += value
+                cuda.syncthreads()
+        for q in range(lane, window * (d + 2), 32):
+            g, f = q // (d + 2), q % (d + 2)
+            total_here = 0.0
+            if f < d:
+                for s in range(slices):
+                    total_here += sums[(g * lines + f // 32) * 32 + s * width + f % 32]
+            elif f == d:
+                for s in range(32):
+                    total_here += masses[g * 32 + s]
+            else:
+                for s in range(32):
+                    total_here += errors[g * 32 + s]
+            parts[cuda.blockIdx.x, g, f] = total_here
+
+    @kernel()
+    def farthest(X: Any, n: Any, weights: Any, C: Any, far: Any, far_row: Any) -> None:
+        lane = cuda.threadIdx.x
+        k = C.size // d
+        x = cuda.local.array(held, real)
+        best = cuda.local.array(rows, real)
+        total = cuda.local.array(rows, real)
+        near = cuda.local.array(rows, int32)
+        # A lane has its own column of the block's lines: rows come in ascending order, and the first of equals stays.
+        for c in range(k):
+            far[cuda.blockIdx.x, c, lane] = -1.0
+            far_row[cuda.blockIdx.x, c, lane] = -1
+        for base in range(cuda.blockIdx.x * tile, n, cuda.gridDim.x * tile):
+            read(X, n, base, lane, x)
+            measure(x, C, 0, k, best, near, total)
+            for r in range(rows):
+                row = base + r * 32 + lane
+                farther = row < n and best[r] > far[cuda.blockIdx.x, near[r], lane]
+                if farther and (not weighted or weights[row] > 0.0):
+                    far[cuda.blockIdx.x, near[r], lane] = best[r]
+                    far_row[cuda.blockIdx.x, near[r], lane] = row
+
+    @kernel()
+    def draw(
+        X: Any, n: Any, weights: Any, C: Any, even: Any, per_square: Any, key: Any, first_row: Any, found: Any,
+        place: Any, distance: Any, parts: Any,
+    ) -> None:  # fmt: skip
+        lane = cuda.threadIdx.x
+        x = cuda.local.array(held, real)
+        best = cuda.local.array(rows, real)
+        total = cuda.local.array(rows, real)
+        near = cuda.local.array(rows, int32)
+        inertia = 0.0
+        for base in range(cuda.blockIdx.x * tile, n, cuda.gridDim.x * tile):
+            read(X, n, base, lane, x)
+            measure(x, C, 0, C.size // d, best, near, total)
+            for r in range(rows):
+                row = base + r * 32 + lane
+                if row < n:
+                    w = weights[row] if weighted else 1.0
+                    mass = w * float64(best[r])
+                    inertia += mass
+                    # SplitMix64's finaliser, as on the processor: a row is drawn or not whoever holds it.
+                    bits = key + np.uint64(first_row + row) * np.uint64(0x9E3779B97F4A7C15)
+                    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+                    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+                    bits = bits ^ (bits >> np.uint64(31))
+                    if float64(bits >> np.uint64(11)) < 2.0**53 * (w * even + per_square * mass):
+                        at = cuda.atomic.add(found, 0, 1)
+                        if at < place.size:
+                            place[at] = row
+                            distance[at] = best[r]
+        parts[cuda.blockIdx.x, lane] = inertia
+
+    @kernel()
+    def assign(X: Any, n: Any, weights: Any, C: Any, labels: Any, squared: Any, parts: Any) -> None:
+        lane = cuda.threadIdx.x
+        x = cuda.local.array(held, real)
+        best = cuda.local.array(rows, real)
+        total = cuda.local.array(rows, real)
+        near = cuda.local.array(rows, int32)
+        inertia = 0.0
+        for base in range(cuda.blockIdx.x * tile, n, cuda.gridDim.x * tile):
+            read(X, n, base, lane, x)
+            measure(x, C, 0, C.size // d, best, near, total)
+            for r in range(rows):
+                row = base + r * 32 + lane
+                if row < n:
+                    labels[row] = near[r]
+                    squared[row] = best[r]
+                    mass = weights[row] if weighted else 1.0
+                    inertia += mass * float64(best[r])
+        parts[cuda.blockIdx.x, lane] = inertia
+
+    return Kernels(step, farthest, draw, assign)
+
+
+@kernel()
+def add_in_order(parts: Any, sums: Any) -> None:
+    """Write what the blocks have added (blocks, values), one after the other, to sums (values,): a value a thread."""
+    q = cuda.grid(1)
+    if q < sums.size:
+        total = 0.0
+        for block in range(parts.shape[0]):
+            total += parts[block, q]
+        sums[q] = total
+
+
+@kernel()
+def move(sums: Any, exact: Any, narrow: Any, tolerance: Any, moves: Any, ends: Any) -> None:
+    """Move each start that has not come to rest to the means of its rows; a block for each, and nothing for the host.
+
+    sums (starts × k × (d + 2),) of one read; exact (starts, k, d) float64 and narrow (starts × k × d,) are moved; ends
+    (starts,) and moves (starts,) as :func:`engine.clustering.search_kernels.settle` has them. Shared memory: k × d
+    float64.
+    """
+    s, lane = cuda.blockIdx.x, cuda.threadIdx.x
+    k, d = exact.shape[1], exact.shape[2]
+    squares = cuda.shared.array(0, float64)
+    if ends[s] == MOVING:
+        for c in range(k):
+            # All lanes find the same, and none has written yet.
+            if sums[(s * k + c) * (d + 2) + d] <= 0.0:
+                ends[s] = EMPTY
+    cuda.syncthreads()
+    if ends[s] == MOVING:
+        for q in range(lane, k * d, 32):
+            at = (s * k + q // d) * (d + 2)
+            value = sums[at + q % d] / sums[at + d]
+            gap = value - exact[s, q // d, q % d]
+            squares[q] = gap * gap
+            exact[s, q // d, q % d] = value
+            narrow[s * k * d + q] = value
+    cuda.syncthreads()
+    if ends[s] == MOVING and lane == 0:
+        # One after the other: the sum is that of the processor.
+        shift = 0.0
+        for q in range(k * d):
+            shift += squares[q]
+        moves[s] += 1
+        if shift <= tolerance:
+            ends[s] = AT_REST if shift == 0.0 else TOLERATED
+
+
+@kernel()
+def by_columns(rows: Any, d: Any, n: Any, first: Any, X: Any) -> None:
+    """Write rows that lie one after the other to their columns of X, of n rows in all, from row ``first`` on."""
+    q = cuda.grid(1)
+    if q < rows.size:
+        X[(q % d) * n + first + q // d] = rows[q]

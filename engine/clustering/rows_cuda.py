@@ -1,0 +1,390 @@
+"""Rows in the memory of an NVIDIA GPU, or passing through it; see :mod:`engine.clustering.cuda_kernels`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.clustering.cuda_parts import Part, Sender
+from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
+from engine.clustering.rows_array import ArrayRows
+from engine.errors import DataError, DeviceError
+
+log = logging.getLogger(__name__)
+
+BLOCKS_PER_PROCESSOR = 16
+"""Warps that each multiprocessor works on at a time: what registers and shared memory take with eight features."""
+
+MOVES_AT_ONCE = 8
+"""Moves that are queued before the host asks who has come to rest: a start that has moves no more."""
+
+STREAMED_BYTES = 256 * 2**20
+"""Rows that are sent at a time when they do not fit into the card's memory together."""
+
+
+def or_in_memory(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the processor do what the card could not, where that is allowed; from then on it does all."""
+
+    @wraps(method)
+    def run(self: CudaRows, *given: Any, **named: Any) -> Any:
+        from engine.clustering.cuda_kernels import FAILURES
+
+        if self.failure is None:
+            try:
+                return method(self, *given, **named)
+            except (*FAILURES, DeviceError) as error:
+                self.give_up(error)
+        return getattr(self.host, method.__name__)(*given, **named)
+
+    return run
+
+
+class CudaRows:
+    """Rows that a GPU works on.
+
+    What fits is sent once and stays; what does not is sent anew for every read, in parts, while the part before is
+    worked on. Results do not depend on that but for the order in which float64 sums are added, and are the same in
+    every run on the same card.
+
+    Parameters
+    ----------
+    rows : ArrayRows
+        float32 or float64, finite, of at most :data:`engine.clustering.cuda_kernels.MOST_FEATURES` features.
+    memory_bytes : int
+        Memory of the card that may be used, at least that of four parts.
+    processors : int
+        Its multiprocessors.
+    streamed_bytes : int
+        Size of a part.
+    fall_back : bool
+        Whether the processor goes on where the card fails; otherwise that is an error.
+
+    Raises
+    ------
+    DeviceError
+        More features than a kernel holds, or too little memory for four parts; the card failed or the centroids are too
+        many, here or in a method that reads the rows, and ``fall_back`` is off.
+    DataError
+        As :class:`ArrayRows`.
+    """
+
+    def __init__(
+        self,
+        rows: ArrayRows,
+        *,
+        memory_bytes: int,
+        processors: int,
+        streamed_bytes: int = STREAMED_BYTES,
+        fall_back: bool = False,
+    ) -> None:
+        from engine.clustering.cuda_kernels import FAILURES, MOST_FEATURES, kernels_of
+
+        if rows.d > MOST_FEATURES:
+            raise DeviceError(
+                f"clustering.device=cuda: expected at most {MOST_FEATURES} features, which a kernel holds in "
+                f"registers; got {rows.d}. Set clustering.device=auto or cpu, or take fewer features."
+            )
+        rows.check()
+        self.host = rows
+        self.failure: str | None = None
+        self._fall_back = fall_back
+        self._item = rows.matrix.dtype.itemsize
+        self._kernels = kernels_of(rows.d, rows.matrix.dtype == np.float64, rows.weights is not None)
+        self._blocks = BLOCKS_PER_PROCESSOR * processors
+        row_bytes = rows.d * self._item + 8 * (rows.weights is not None)
+        # Rows as they come and by columns, while they are turned; labels and distances for each row besides.
+        whole = rows.n * (row_bytes + 12) + streamed_bytes
+        self._sender = Sender(rows, max(1, streamed_bytes // row_bytes))
+        self._kept: Part | None = None
+        if whole <= memory_bytes:
+            try:
+                self._kept = self._sender.whole()
+            except FAILURES as error:
+                self.give_up(error)
+        elif 4 * streamed_bytes > memory_bytes:
+            raise DeviceError(
+                f"clustering.device=cuda: expected {4 * streamed_bytes / 2**20:,.0f} MiB of free memory on the card, "
+                f"to send the rows in parts; got {memory_bytes / 2**20:,.0f} MiB. Free some, or use the CPU."
+            )
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return self.host.n
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return self.host.d
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Weight of each row (n,), or None when every row counts once."""
+        return self.host.weights
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of this process for what is done here; None for all cores."""
+        return self.host.threads
+
+    @property
+    def matrix(self) -> FloatMatrix:
+        """The rows as they are held in this process."""
+        return self.host.matrix
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """Column names, for messages."""
+        return self.host.names
+
+    @property
+    def resident(self) -> bool:
+        """Whether all rows stay on the card."""
+        return self._kept is not None
+
+    def give_up(self, error: Exception) -> None:
+        """Note that the card failed; :class:`DeviceError` where the processor may not go on."""
+        if isinstance(error, DeviceError) and not self._fall_back:
+            raise error
+        self.failure = " ".join(str(error).split()) or type(error).__name__
+        self._kept = None
+        if not self._fall_back:
+            raise DeviceError(
+                f"clustering.device=cuda: the GPU failed ({self.failure}). Set clustering.device=auto, which goes on "
+                "with the CPU, or cpu; `cartera doctor` tries the GPU."
+            ) from error
+        log.warning("the GPU failed, and the CPU goes on: %s", self.failure)
+
+    def take(self, index: IntArray) -> FloatMatrix:
+        """Return the rows with these numbers, (m, d), as a copy."""
+        return self.host.take(index)
+
+    def distinct(self) -> ArrayRows:
+        """Return the different rows with their weights; see :meth:`ArrayRows.distinct`."""
+        return self.host.distinct()
+
+    @or_in_memory
+    def step(self, models: Sequence[Centroids]) -> list[Stats]:
+        """Measure several sets of centroids in one read; see :meth:`ArrayRows.step`.
+
+        Where their sums do not fit into shared memory together, the rows are read on the card as often as needed.
+        """
+        from engine.clustering.cuda_kernels import LANES, add_in_order, cuda, shared_bytes
+
+        if not len(models):
+            return []
+        d = self.d
+        bounds = np.cumsum([0, *(len(model) for model in models)], dtype=np.int64)
+        C = [self.host.narrow(model) for model in models]
+        launches = []
+        for first, last, low, high in self._windows(bounds):
+            own = bounds[first : last + 1] - bounds[first]
+            launches.append(
+                (cuda.to_device(np.concatenate(C[first:last])), cuda.to_device(own), int(bounds[first]), low, high)
+            )
+        sums = np.zeros((int(bounds[-1]), d + 2))
+        waiting: list[tuple[Any, int, int]] = []
+        # Memory is given back afterwards: that would wait for everything that is queued.
+        with cuda.defer_cleanup():
+            for part in self._parts():
+                blocks = self._blocks_for(part.n)
+                for centroids, own, offset, low, high in launches:
+                    found = cuda.device_array((blocks, high - low, d + 2), np.float64, stream=part.stream)
+                    added = cuda.device_array((high - low) * (d + 2), np.float64, stream=part.stream)
+                    room = shared_bytes(d, self._item, centroids.size // d, high - low)
+                    self._kernels.step[blocks, LANES, part.stream, room](
+                        part.X, part.n, part.weights, centroids, own, low - offset, high - offset, found
+                    )
+                    add_in_order[-(-added.size // LANES), LANES, part.stream](found.reshape(blocks, added.size), added)
+                    waiting.append((added, low, high))
+        # Queued behind one another; the host waits here for the first time.
+        for added, low, high in waiting:
+            sums[low:high] += added.copy_to_host().reshape(high - low, d + 2)
+        self.host.check_total(sums[:, d + 1])
+        return [
+            Stats(counts=sums[low:high, d], sums=sums[low:high, :d], sse=sums[low:high, d + 1])
+            for low, high in pairwise(bounds)
+        ]
+
+    @or_in_memory
+    def farthest(self, centroids: Centroids) -> IntArray:
+        """Return for each centroid its farthest row; see :meth:`ArrayRows.farthest`."""
+        from engine.clustering.cuda_kernels import LANES, cuda
+
+        k = len(centroids)
+        C = cuda.to_device(self.host.narrow(centroids))
+        best, row = np.full(k, -1.0), np.full(k, -1, dtype=np.int64)
+        for part in self._parts():
+            blocks = self._blocks_for(part.n)
+            far = cuda.device_array((blocks, k, LANES), np.float64, stream=part.stream)
+            far_row = cuda.device_array((blocks, k, LANES), np.int64, stream=part.stream)
+            self._kernels.farthest[blocks, LANES, part.stream](part.X, part.n, part.weights, C, far, far_row)
+            squared = far.copy_to_host().transpose(1, 0, 2).reshape(k, -1)
+            numbers = far_row.copy_to_host().transpose(1, 0, 2).reshape(k, -1)
+            # The first of equally far ones, whichever lane had it.
+            numbers = np.where(squared == squared.max(axis=1, keepdims=True), numbers, np.iinfo(np.int64).max)
+            better = squared.max(axis=1) > best
+            row[better] = part.first + numbers.min(axis=1)[better]
+            best[better] = squared.max(axis=1)[better]
+        return row
+
+    @or_in_memory
+    def draw(self, centroids: Centroids, even: float, per_square: float, seed: int) -> Drawn:
+        """Draw rows by their squared distance; see :meth:`ArrayRows.draw`: the same rows but for rounding."""
+        from engine.clustering.cuda_kernels import LANES, cuda
+
+        C = cuda.to_device(self.host.narrow(centroids))
+        index, squared, inertia = [], [], 0.0
+        for part in self._parts():
+            blocks = self._blocks_for(part.n)
+            room = min(part.n, max(4_096, part.n // 16))
+            while True:
+                found = cuda.to_device(np.zeros(1, dtype=np.int64), stream=part.stream)
+                place = cuda.device_array(room, np.int64, stream=part.stream)
+                distance = cuda.device_array(room, self.matrix.dtype, stream=part.stream)
+                parts = cuda.device_array((blocks, LANES), np.float64, stream=part.stream)
+                self._kernels.draw[blocks, LANES, part.stream](
+                    part.X, part.n, part.weights, C, float(even), float(per_square), np.uint64(seed), part.first,
+                    found, place, distance, parts,
+                )  # fmt: skip
+                drawn = int(found.copy_to_host()[0])
+                if drawn <= room:
+                    break
+                # More than was thought: once more, with room for all.
+                room = drawn
+            numbers, own = place.copy_to_host()[:drawn], distance.copy_to_host()[:drawn]
+            order = np.argsort(numbers)
+            index.append(part.first + numbers[order])
+            squared.append(own[order].astype(np.float64))
+            inertia += float(np.add.reduce(parts.copy_to_host().ravel()))
+        self.host.check_total(inertia)
+        return Drawn(np.concatenate(index), np.concatenate(squared), inertia)
+
+    @or_in_memory
+    def assign(
+        self,
+        centroids: Centroids,
+        labels_out: NDArray[np.int32],
+        distances_out: NDArray[np.floating[Any]] | None = None,
+    ) -> float:
+        """Write each row's nearest centroid and its Euclidean distance; return the inertia."""
+        from engine.clustering.cuda_kernels import LANES, cuda
+
+        distances = np.empty(0, dtype=np.float32) if distances_out is None else distances_out
+        if labels_out.shape != (self.n,) or distances.shape not in ((self.n,), (0,)):
+            raise DataError(f"assign: expected room for {self.n} rows; got {labels_out.shape} and {distances.shape}.")
+        C = cuda.to_device(self.host.narrow(centroids))
+        inertia = 0.0
+        for part in self._parts():
+            blocks = self._blocks_for(part.n)
+            labels = cuda.device_array(part.n, np.int32, stream=part.stream)
+            squared = cuda.device_array(part.n, self.matrix.dtype, stream=part.stream)
+            parts = cuda.device_array((blocks, LANES), np.float64, stream=part.stream)
+            self._kernels.assign[blocks, LANES, part.stream](part.X, part.n, part.weights, C, labels, squared, parts)
+            own = slice(part.first, part.first + part.n)
+            labels_out[own] = labels.copy_to_host()
+            if distances.size:
+                distances[own] = np.sqrt(squared.copy_to_host())
+            inertia += float(np.add.reduce(parts.copy_to_host().ravel()))
+        self.host.check_total(inertia)
+        return inertia
+
+    @or_in_memory
+    def settle(
+        self, starts: Sequence[Centroids], most: int, shift_tolerance: float
+    ) -> tuple[NDArray[np.float64], IntArray, IntArray]:
+        """Move starts until they rest, many moves without a word to the host; see :meth:`ArrayRows.settle`.
+
+        All rows must stay on the card.
+        """
+        from engine.clustering.cuda_kernels import MOVING
+
+        C = np.array(starts, dtype=np.float64)
+        moves, ends = np.zeros(len(C), dtype=np.int64), np.full(len(C), MOVING, dtype=np.int64)
+        moving = np.arange(len(C))
+        made = 0
+        while len(moving) and made < most:
+            rounds = min(MOVES_AT_ONCE, most - made)
+            C[moving], more, ends[moving] = self._moved(C[moving], rounds, float(shift_tolerance))
+            moves[moving] += more
+            made += rounds
+            moving = np.flatnonzero(ends == MOVING)
+        if not np.isfinite(C).all():
+            self.host.check_total(np.inf)
+        return C, moves, ends
+
+    def _moved(
+        self, starts: Centroids, rounds: int, shift_tolerance: float
+    ) -> tuple[NDArray[np.float64], IntArray, IntArray]:
+        """Queue so many moves of all starts, and fetch where they ended."""
+        from engine.clustering.cuda_kernels import LANES, MOVING, add_in_order, cuda, move, shared_bytes
+
+        assert self._kept is not None
+        S, k, d = starts.shape
+        part = self._kept
+        bounds = np.arange(S + 1) * k
+        exact = cuda.to_device(starts)
+        narrow = cuda.to_device(np.concatenate([self.host.narrow(start) for start in starts]))
+        moves, ends = cuda.to_device(np.zeros(S, np.int64)), cuda.to_device(np.full(S, MOVING, np.int64))
+        sums = cuda.device_array(S * k * (d + 2), np.float64)
+        blocks = self._blocks_for(part.n)
+        launches = []
+        for first, last, low, high in self._windows(bounds):
+            own = cuda.to_device(bounds[first : last + 1] - bounds[first])
+            found = cuda.device_array((blocks, high - low, d + 2), np.float64)
+            centroids = narrow[int(bounds[first]) * d : int(bounds[last]) * d]
+            launches.append((centroids, own, int(bounds[first]), low, high, found))
+        for _ in range(rounds):
+            for centroids, own, offset, low, high, found in launches:
+                room = shared_bytes(d, self._item, centroids.size // d, high - low)
+                self._kernels.step[blocks, LANES, part.stream, room](
+                    part.X, part.n, part.weights, centroids, own, low - offset, high - offset, found
+                )
+                added = sums[low * (d + 2) : high * (d + 2)]
+                add_in_order[-(-added.size // LANES), LANES, part.stream](found.reshape(blocks, added.size), added)
+            move[S, LANES, part.stream, 8 * k * d](sums, exact, narrow, shift_tolerance, moves, ends)
+        return exact.copy_to_host(), moves.copy_to_host(), ends.copy_to_host()
+
+    def _windows(self, bounds: IntArray) -> Iterator[tuple[int, int, int, int]]:
+        """Yield which models are measured together (first, last) and of which clusters they are added up (low, high).
+
+        Of many models, or many clusters, the sums do not fit into shared memory at once.
+        """
+        from engine.clustering.cuda_kernels import window_of
+
+        first = 0
+        while first < len(bounds) - 1:
+            last = first + 1
+            while last < len(bounds) - 1:
+                together = int(bounds[last + 1] - bounds[first])
+                if window_of(self.d, self._item, together) < together:
+                    break
+                last += 1
+            room = window_of(self.d, self._item, int(bounds[last] - bounds[first]))
+            if room < 1:
+                raise DeviceError(
+                    f"clustering.device=cuda: {int(bounds[last] - bounds[first])} centroids of {self.d} features do "
+                    "not fit into the shared memory of a processor. Set clustering.device=auto or cpu, or lower k."
+                )
+            for low in range(int(bounds[first]), int(bounds[last]), room):
+                yield first, last, low, min(low + room, int(bounds[last]))
+            first = last
+
+    def _blocks_for(self, n: int) -> int:
+        """Return how many warps work on n rows: no more than there are tiles."""
+        from engine.clustering.cuda_kernels import shape_of
+
+        return max(1, min(self._blocks, -(-n // shape_of(self.d).tile)))
+
+    def _parts(self) -> Iterator[Part]:
+        """Yield the rows on the card; those that stay, or all anew, part after part."""
+        if self._kept is not None:
+            yield self._kept
+        else:
+            yield from self._sender.parts()
