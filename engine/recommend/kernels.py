@@ -125,11 +125,16 @@ class Weights(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What may be offered: products that a customer has not bought, those bought before, and which never are, (m,)."""
+    """What may be offered: products that a customer has not bought, those bought before, and which never are, (m,).
+
+    Where fewer than ``least`` candidates may be, products follow in the order of ``popular``, (m,).
+    """
 
     new: bool
     bought: bool
     excluded: Array
+    least: int
+    popular: Array
 
 
 class Scratch(NamedTuple):
@@ -234,6 +239,13 @@ def offer(numbers: Array, size: int, found: int, s: Scratch, out: Array) -> int:
 
 
 @compiled()
+def may_be_offered(i: int, habits: Habits, wanted: Wanted, s: Scratch) -> bool:
+    """Say whether a product may be offered to the customer whose purchases are noted."""
+    may = wanted.bought and not habits.once[i] if s.times[i] > 0 else wanted.new
+    return may and not wanted.excluded[i]
+
+
+@compiled()
 def candidates(
     p: Purchases,
     c: int,
@@ -253,8 +265,10 @@ def candidates(
     found: Array,
     signals: Array,
     neighbours: Array,
-) -> int:
-    """Write the candidates of customer c and their signals; return how many there are.
+) -> Any:
+    """Write the candidates of customer c and their signals; return how many there are, and how many with what follows.
+
+    Behind the candidates come as many of the products most bought as the list needs that is wanted.
 
     What is known of the customer are the baskets before number ``end``; ``day`` is the day to come. ``sizes`` (4,)
     int64: how many neighbours, and how many candidates of neighbours, of the lists along and of the lists following.
@@ -299,6 +313,21 @@ def candidates(
     size = offer(groups.popular[segment], groups.popular.shape[1], size, s, found)
     size = offer(market.popular, len(market.popular), size, s, found)
 
+    # Where that is too little for the list, what most people buy.
+    able = 0
+    for n in range(size):
+        able += may_be_offered(found[n], habits, wanted, s)
+    chosen = size
+    if able < wanted.least and size < len(found):
+        for n in range(len(wanted.popular)):
+            i = wanted.popular[n]
+            if s.mark[i] == 0 and may_be_offered(i, habits, wanted, s):
+                s.mark[i] = 1
+                found[size] = i
+                size += 1
+                if able + size - chosen == wanted.least or size == len(found):
+                    break
+
     # Days between this customer's baskets, where a product has no interval.
     span = p.day[end - 1] - p.day[begin] if own_baskets > 1 else 0
     pace = max(span / max(own_baskets - 1, 1), 1.0)
@@ -306,8 +335,7 @@ def candidates(
     for n in range(size):
         i = found[n]
         count = s.times[i]
-        may = wanted.bought and not habits.once[i] if count > 0 else wanted.new
-        if may and not wanted.excluded[i]:
+        if may_be_offered(i, habits, wanted, s):
             row = signals[kept]
             found[kept] = i
             row[:] = 0.0
@@ -341,4 +369,4 @@ def candidates(
         i = s.owned[n]
         s.times[i] = 0
         s.fading[i] = 0.0
-    return kept
+    return able, kept

@@ -43,8 +43,11 @@ from engine.recommend.segment_numbers import checked_segments
 if TYPE_CHECKING:
     from engine.recommend.baskets import Baskets, Targets
 
+MOST_K = 1_000
+"""Products that may be asked for at once."""
+
 ROOM = 700
-"""Candidates of a customer at most."""
+"""Candidates of a customer at most; what follows them on a long list has room besides."""
 
 SIZES = (50, 40, 40, 20)
 """Neighbours of a customer; candidates of theirs, of what goes along, of what follows."""
@@ -245,7 +248,7 @@ class NextBasket:
         top, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
         signals = np.empty((n if explain else 0, k, WIDTH), np.float32)
         neighbours = np.empty((n if explain else 0, CLOSEST), np.int32)
-        weights, offered = blend.kernel_weights(), wanted_kinds(only, excluded, history.m)
+        weights, offered = blend.kernel_weights(), wanted_kinds(only, excluded, known.buyers, least=k)
         with numba_threads(threads):
             for part, markets, lines in _by_days(known, days):
                 # Of one day, the usual case, nothing is copied.
@@ -259,7 +262,7 @@ class NextBasket:
                 rank_chunks(
                     purchases(own), own.basket_start[1:], days[part], myself[part], numbers[part], known.along,
                     known.following, known.people, markets, lines, known.groups, known.repurchase.habits,
-                    offered, np.array(SIZES), ROOM, weights, *out,
+                    offered, np.array(SIZES), ROOM + k, weights, *out,
                 )  # fmt: skip
                 if not whole:
                     top[part], scores[part] = out[:2]
@@ -293,7 +296,7 @@ class NextBasket:
         place[chosen] = np.arange(len(chosen))
         wanted = place[owner] >= 0
         in_basket = np.sort(place[owner][wanted] * before.m + targets.item[wanted])
-        signals, bought, anything = [], [], wanted_kinds(None, None, before.m)
+        signals, bought, anything = [], [], wanted_kinds(None, None, known.buyers, least=0)
         for part, markets, lines in _by_days(known, days, FIT_AT_ONCE):
             found, size = np.empty((len(part), ROOM), np.int32), np.zeros(len(part), np.int64)
             of_part = np.empty((len(part), ROOM, WIDTH), np.float32)
@@ -331,16 +334,24 @@ def checked_days(day: Any, n: int, default: int) -> NDArray[np.int32]:
     return np.ascontiguousarray(np.broadcast_to(days.astype(np.int32), n))
 
 
-def wanted_kinds(only: str | None, excluded: NDArray[np.bool_] | None, m: int) -> Any:
-    """Return what may be offered of m products, as the kernels read it; see :meth:`NextBasket.recommend`."""
+def wanted_kinds(
+    only: str | None, excluded: NDArray[np.bool_] | None, buyers: NDArray[np.integer], *, least: int
+) -> Any:
+    """Return what may be offered, as the kernels read it; see :meth:`NextBasket.recommend`.
+
+    ``buyers`` (m,): of each product, in whose order what follows the candidates comes, up to ``least``.
+    """
     from engine.recommend.kernels import Wanted
+
+    m = len(buyers)
 
     if only is not None and only not in ONLY:
         raise SettingError.from_unknown("only", only, ONLY)
     never = np.zeros(m, np.bool_) if excluded is None else np.ascontiguousarray(excluded)
     if never.dtype != np.bool_ or never.shape != (m,):
         raise DataError(f"excluded: expected a truth value for each of {m:,} products; got shape {never.shape}.")
-    return Wanted(only != "bought", only != "new", never)
+    order = np.argsort(-np.asarray(buyers), kind="stable").astype(np.int32)
+    return Wanted(only != "bought", only != "new", never, least, order)
 
 
 def purchases(history: Baskets) -> Any:

@@ -51,7 +51,7 @@ class OneByOne:
 
     def __init__(self, recommender: CustomerRecommender) -> None:
         from engine.recommend.kernels import WIDTH, Market, Purchases, scratch
-        from engine.recommend.next_basket import ROOM, SIZES, wanted_kinds
+        from engine.recommend.next_basket import MOST_K, ROOM, SIZES, wanted_kinds
 
         self.recommender = recommender
         known, blend, history = recommender.model.knowledge, recommender.model.blend, recommender.history
@@ -68,10 +68,11 @@ class OneByOne:
         self._sizes, self._weights = np.array(SIZES), blend.kernel_weights()
         # An array of its own: what is mapped from a file may be another type to the machine code.
         never = np.array(recommender.excluded)
-        self._wanted = {only: wanted_kinds(only, never, history.m) for only in (None, *ONLY)}
+        self._wanted = {only: wanted_kinds(only, never, known.buyers, least=0) for only in (None, *ONLY)}
         self._nobody = len(known.groups.lift) - 1
-        signals = np.zeros((ROOM, WIDTH), np.float32)
-        self._space = np.empty(ROOM, np.int32), signals, np.empty((WIDTH, ROOM), np.float32), np.empty(ROOM, np.float32)
+        room = ROOM + MOST_K
+        signals = np.zeros((room, WIDTH), np.float32)
+        self._space = np.empty(room, np.int32), signals, np.empty((WIDTH, room), np.float32), np.empty(room, np.float32)
         self._scratch = scratch(history.m, len(known.people.start) - 1)
         self._busy = threading.Lock()
 
@@ -149,9 +150,10 @@ class OneByOne:
         if only is not None and only not in ONLY:
             raise SettingError.from_unknown("only", only, ONLY)
         segment = self._nobody if number < 0 else number
+        wanted = self._wanted[only]._replace(least=k)
         with self._busy:
             top, scores, signals, closest, facts = rank_one(
-                purchases, self._day, myself, segment, *self._tables, self._wanted[only], self._sizes, self._weights,
+                purchases, self._day, myself, segment, *self._tables, wanted, self._sizes, self._weights,
                 k, *self._space, self._scratch,
             )  # fmt: skip
         new = np.array(purchases.basket_start[0] == purchases.basket_start[1])

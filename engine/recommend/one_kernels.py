@@ -23,7 +23,7 @@ from engine.recommend.kernels import (
     Weights,
     candidates,
 )
-from engine.recommend.rank_kernels import best_products, score_all
+from engine.recommend.rank_kernels import best_products, followed, score_all
 from engine.recommend.reason_kernels import Facts, facts_of
 
 Array = np.ndarray[Any, Any]
@@ -59,18 +59,19 @@ def rank_one(
     """
     closest = np.empty((1, CLOSEST), np.int32)
     end = p.basket_start[1]
-    size = candidates(
+    size, whole = candidates(
         p, 0, end, day, myself, segment, along, following, people, market, groups, habits, wanted, sizes, s, found,
         signals, closest[0],
     )  # fmt: skip
     if end > p.basket_start[0]:
-        score_all(signals, size, weights, columns, value)
+        score_all(signals, whole, weights, columns, value)
     else:
         # As in rank_chunks: weights of other people's habits say nothing of whom nobody knows.
-        for q in range(size):
+        for q in range(whole):
             value[q] = signals[q, EVER] + signals[q, SEGMENT]
     order = np.empty(k, np.int32)
     kept = best_products(value, found, np.arange(size).astype(np.int32), size, k, order)
+    kept = followed(kept, size, whole, k, order)
     top = np.empty((1, kept), np.int32)
     scores = np.empty(kept, np.float32)
     signals_of_top = np.empty((kept, WIDTH), np.float32)

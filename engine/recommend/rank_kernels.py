@@ -73,17 +73,18 @@ def rank_chunks(
         for c in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
             line = lines[c]
             market = Market(markets.fresh[line], markets.recent[line], markets.ever, markets.popular[line])
-            size = candidates(
+            size, whole = candidates(
                 p, c, ends[c], days[c], myself[c], segments[c], along, following, people, market, groups, habits,
                 wanted, sizes, s, found, signals, closest,
             )  # fmt: skip
             if ends[c] > p.basket_start[c]:
-                score_all(signals, size, weights, columns, value)
+                score_all(signals, whole, weights, columns, value)
             else:
                 # Of whom nothing is known: what the segment buys most. Weights of other people's habits say nothing.
-                for q in range(size):
+                for q in range(whole):
                     value[q] = signals[q, EVER] + signals[q, SEGMENT]
             kept = best_products(value, found, numbers, size, k, order)
+            kept = followed(kept, size, whole, k, order)
             for q in range(k):
                 top[c, q] = found[order[q]] if q < kept else -1
                 scores[c, q] = value[order[q]] if q < kept else 0.0
@@ -136,6 +137,16 @@ def best_products(value: Array, found: Array, numbers: Array, size: int, k: int,
     return kept
 
 
+@compiled()
+def followed(kept: int, size: int, whole: int, k: int, order: Array) -> int:
+    """Put what follows the candidates behind them, as far as the list has room; return how long it is."""
+    for place in range(size, whole):
+        if kept < k:
+            order[kept] = place
+            kept += 1
+    return kept
+
+
 @compiled(parallel=True)
 def sample_chunks(
     p: Purchases,
@@ -168,7 +179,7 @@ def sample_chunks(
         for q in range(block * BLOCK, min(len(who), (block + 1) * BLOCK)):
             line = lines[q]
             market = Market(markets.fresh[line], markets.recent[line], markets.ever, markets.popular[line])
-            size[q] = candidates(
+            size[q], _ = candidates(
                 p, who[q], ends[q], days[q], myself[q], segments[q], along, following, people, market, groups, habits,
                 wanted, sizes, s, found[q], signals[q], closest,
             )  # fmt: skip

@@ -19,7 +19,7 @@ from engine.features.store import parse_as_of
 from engine.neighbours.checks import check_seed
 from engine.recommend.baskets import Baskets
 from engine.recommend.by_code import asked_ids, categories, excluded, listed, named, numbered, segment_keys
-from engine.recommend.next_basket import NextBasket
+from engine.recommend.next_basket import MOST_K, NextBasket
 from engine.recommend.one_customer import OneByOne
 from engine.recommend.reason_words import with_text
 from engine.recommend.reasons import explained
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 PART_CUSTOMERS = 100_000
 """Customers that are ranked and explained together: some hundred megabytes."""
-
-MOST_K = 1_000
-"""Products that may be asked for at once."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)

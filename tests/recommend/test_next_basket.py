@@ -12,7 +12,7 @@ from engine.errors import DataError, SettingError
 from engine.recommend import affinity, kernels, knowledge, next_basket, popularity
 from engine.recommend.baskets import Baskets
 from engine.recommend.kernels import SIGNALS
-from engine.recommend.next_basket import NextBasket, Ranked
+from engine.recommend.next_basket import NextBasket, Ranked, wanted_kinds
 from engine.recommend.synthetic import habits
 from tests.recommend.test_affinity import running, uncompiled
 from tests.recommend.test_synthetic import odd_shop
@@ -37,6 +37,8 @@ class Case(NamedTuple):
 
 def limited(patch: pytest.MonkeyPatch, limits: twin.Limits) -> None:
     patch.setattr(next_basket, "SIZES", limits.sizes)
+    # The candidates alone: what follows them on a long list has a test of its own.
+    patch.setattr(next_basket, "wanted_kinds", lambda *given, least: wanted_kinds(*given, least=0))
     patch.setattr(affinity, "MOST_PRODUCTS", limits.most_products)
     patch.setattr(affinity, "MOST_FELLOWS", limits.most_fellows)
     patch.setattr(knowledge, "FAVOURITES", limits.favourites)
@@ -280,6 +282,44 @@ def test_only_new_or_bought_products_and_never_the_excluded(seed: int) -> None:
                     and (excluded is None or not excluded[code])
                 ]
                 assert found[line].tolist() == kept + [-1] * (m - len(kept))
+
+
+@pytest.mark.parametrize("only", [None, "new", "bought"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_list_is_as_long_as_can_be(seed: int, only: str | None) -> None:
+    # Many more products than there are candidates.
+    rng = np.random.default_rng(seed)
+    m = 900
+    shop = [
+        [(9 * b, sorted(set(rng.choice(m, 6, p=share).tolist()))) for b in range(4)]
+        for share in [np.arange(m, 0, -1) ** 3 / (np.arange(m, 0, -1) ** 3).sum()]
+        for _ in range(90)
+    ]
+    history = twin.baskets_of([*shop, []], m)
+    never = rng.random(m) < 0.2
+    told = np.where(rng.random(m) < 0.3, 0, 1).astype(np.int8)
+    model = NextBasket(repurchase=told).fit(history)
+    buyers = model.knowledge.buyers
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(next_basket, "wanted_kinds", lambda *given, least: wanted_kinds(*given, least=0))
+        candidates = model.recommend(history, 990, only=only, excluded=never)
+    for k in (5, 400, 990):
+        found = model.rank(history, k, only=only, excluded=never)
+        for line, baskets in enumerate(history.each()):
+            owned = {code for basket in baskets for code in basket}
+            able = {
+                code
+                for code in range(m)
+                if not never[code]
+                and (told[code] == 1 if code in owned else True)
+                and (only is None or (code in owned) == (only == "bought"))
+            }
+            first = [code for code in candidates[line].tolist() if code >= 0]
+            # The candidates by their scores, then what most people buy, of equally many the lower product.
+            rest = sorted(able - set(first), key=lambda code: (-buyers[code], code))
+            expected = [*first, *rest][:k]
+            assert found.codes[line].tolist() == expected + [-1] * (k - len(expected))
+            assert np.isfinite(found.scores[line]).all()
 
 
 def test_never_what_is_owned_and_bought_once() -> None:
