@@ -83,8 +83,8 @@ def output(target: Path, verb: str, *, inputs: Sequence[Path | None] = ()) -> It
 
 
 def _sweep(target: Path) -> None:
-    """Remove what runs that were killed on this machine left of the same target."""
-    for left in target.parent.glob(f".{target.name}.{platform.node()}.*.partial"):
+    """Remove what runs that were killed on this machine left beside the target: it may name persons."""
+    for left in target.parent.glob(f".*.{platform.node()}.*.partial"):
         number = left.name.split(".")[-3]
         if number.isdigit() and not psutil.pid_exists(int(number)):
             shutil.rmtree(left, ignore_errors=True)

@@ -87,7 +87,12 @@ def note(lake_path: str | Path, kind: str, path: str | Path, *, made: datetime, 
     def added(held: pl.DataFrame | None) -> pl.DataFrame:
         if held is None:
             return entry
-        others = held.filter(~pl.Series([found == str(place) for found in _places(held, folder)], dtype=pl.Boolean))
+        # An entry that may speak of another place as well stays.
+        same = [
+            found == [str(place)] or path == str(place)
+            for found, path in zip(_places(held, folder), held["path"], strict=True)
+        ]
+        others = held.filter(~pl.Series(same, dtype=pl.Boolean))
         return pl.concat([others, entry]).sort("kind", "path")
 
     change_table(folder, INVENTORY, added)
@@ -100,7 +105,8 @@ def listed(lake_path: str | Path) -> pl.DataFrame:
     -------
     pl.DataFrame
         ``kind``, ``path`` (absolute, as it is found from the lake's folder of now), ``made`` (UTC), ``version``; by
-        kind and path. A path where nothing is any more stays listed: a drive may be away for a day.
+        kind and path. A path where nothing is any more stays listed: a drive may be away for a day. Where lake and file
+        may have moved together or not, and there is something at both places, both are listed.
 
     Raises
     ------
@@ -114,8 +120,9 @@ def listed(lake_path: str | Path) -> pl.DataFrame:
     """
     found = open_small(Path(lake_path), INVENTORY)
     rows = pl.DataFrame(schema=_SCHEMA) if found is None else found[1]
-    places = pl.Series("path", _places(rows, Path(lake_path).resolve()), dtype=pl.String)
-    return rows.with_columns(places).select("kind", "path", "made", "version").sort("kind", "path")
+    places = pl.Series("path", _places(rows, Path(lake_path).resolve()), dtype=pl.List(pl.String))
+    found_now = rows.with_columns(places).explode("path").unique(["kind", "path"], keep="last", maintain_order=True)
+    return found_now.select("kind", "path", "made", "version").sort("kind", "path")
 
 
 def _relative(place: Path, lake: Path) -> str | None:
@@ -123,12 +130,16 @@ def _relative(place: Path, lake: Path) -> str | None:
     return Path(os.path.relpath(place, lake)).as_posix() if place.is_relative_to(lake.parent) else None
 
 
-def _places(rows: pl.DataFrame, lake: Path) -> list[str]:
-    """Return where the noted files are now."""
+def _places(rows: pl.DataFrame, lake: Path) -> list[list[str]]:
+    """Return where each of the noted files may be now."""
     places = []
     for path, relative in rows.select("path", "relative").iter_rows():
         moved = None if relative is None else Path(os.path.normpath(lake / relative))
-        # What lay beside the lake moved with it, or stayed where it was.
-        found = moved is not None and (moved.is_relative_to(lake) or moved.exists() or not Path(path).exists())
-        places.append(str(moved) if found else path)
+        if moved is None:
+            places.append([path])
+        elif moved.is_relative_to(lake) or not Path(path).exists():
+            places.append([str(moved)])
+        else:
+            # What lay beside the lake moved with it, or stayed where it was; another may lie where it would be now.
+            places.append([str(moved), path] if moved.exists() and str(moved) != path else [path])
     return places

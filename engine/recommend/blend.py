@@ -98,8 +98,9 @@ def fit_blend(signals: NDArray[np.float32], bought: NDArray[np.bool_], rng: np.r
     hits = int(bought.sum())
     if hits == 0 or hits == len(bought):
         raise DataError(
-            f"Next basket: of {len(bought):,} candidates {hits:,} were bought, so no weights can be fitted. "
-            "More customers with at least two baskets are needed."
+            f"Next basket: of {len(bought):,} products that could have been in the last baskets {hits:,} were, so no "
+            "weights can be fitted. More customers with at least two baskets are needed, or more products"
+            + ("; where all counts as bought once, see repurchase and once_below." if hits == 0 else ".")
         )
     chosen, weight = _sample(bought, rng)
     x = signals[chosen].astype(np.float64)

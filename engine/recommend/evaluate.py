@@ -323,7 +323,12 @@ def _means(
     values: Mapping[str, Mapping[str, NDArray[np.float64]]], among: NDArray[np.bool_] | None
 ) -> dict[str, Means]:
     return {
-        recommender: {name: Estimate.of(each if among is None else each[among]) for name, each in measured.items()}
+        recommender: {
+            name: Estimate.of(
+                each if among is None else each[among], within=(0.0, np.inf if name == "novelty" else 1.0)
+            )
+            for name, each in measured.items()
+        }
         for recommender, measured in values.items()
     }
 

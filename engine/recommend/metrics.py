@@ -53,14 +53,16 @@ class Estimate(NamedTuple):
     customers: int
 
     @classmethod
-    def of(cls, values: Floats, *, level: float = 0.95) -> Estimate:
+    def of(cls, values: Floats, *, level: float = 0.95, within: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
         """Return mean and interval of one value per customer; NaN stands for "has none".
+
+        The interval is cut where no value can be: ``within`` (0, 1) for shares.
 
         Examples
         --------
-        >>> mean, low, high, customers = Estimate.of(np.array([0.0, 1.0, 1.0, np.nan]))
+        >>> mean, low, high, customers = Estimate.of(np.array([0.2, 0.6, 0.7, np.nan]), within=(0.0, 1.0))
         >>> round(mean, 3), round(low, 3), round(high, 3), customers
-        (0.667, -0.768, 2.101, 3)
+        (0.5, 0.0, 1.0, 3)
         """
         from scipy.special import stdtrit
 
@@ -73,7 +75,7 @@ class Estimate(NamedTuple):
         if n == 1:
             return cls(mean, np.nan, np.nan, 1)
         reach = float(stdtrit(n - 1, (1 + level) / 2) * known.std(ddof=1) / np.sqrt(n))
-        return cls(mean, mean - reach, mean + reach, n)
+        return cls(mean, max(mean - reach, within[0]), min(mean + reach, within[1]), n)
 
     @classmethod
     def of_difference(cls, one: Floats, other: Floats, *, level: float = 0.95) -> Estimate:

@@ -82,7 +82,7 @@ class Repurchase:
         """
         from engine.recommend.affinity_kernels import habit_sums
 
-        if not isinstance(once_below, Real) or not 0.0 <= once_below <= 1.0:
+        if isinstance(once_below, bool) or not isinstance(once_below, Real) or not 0.0 <= once_below <= 1.0:
             raise SettingError(f"once_below: expected a share from 0 to 1; got {once_below!r}.")
         for key, given in (("category", category), ("repurchase", repurchase)):
             if given is not None and (given.shape != (history.m,) or not np.issubdtype(given.dtype, np.integer)):

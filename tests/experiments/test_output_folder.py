@@ -135,9 +135,12 @@ def test_the_remains_of_a_killed_run_are_swept(tmp_path) -> None:
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     for number in (int(ended.stdout), os.getpid()):
         (tmp_path / f".out.{platform.node()}.{number}.abc.partial").mkdir()
+        # Of another target, too: it may name persons, and nobody would look for it.
+        (tmp_path / f".2026-11-22.{platform.node()}.{number}.abc.partial").mkdir()
     with output(tmp_path / "out", "segment") as folder:
         write(folder, a="1")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f".2026-11-22.{platform.node()}.{os.getpid()}.abc.partial",
         f".out.{platform.node()}.{os.getpid()}.abc.partial",
         "out",
     ]

@@ -83,6 +83,18 @@ def test_a_lake_that_moved_finds_what_moved_with_it_and_what_stayed(lake: Path, 
     assert listed(far).height == 3
 
 
+def test_beside_a_lake_that_moved_lies_a_namesake(lake: Path, tmp_path: Path) -> None:
+    own, other = lake.parent / "rec", tmp_path / "other" / "rec"
+    note(lake, "recommendations", own, made=MADE)
+    for place in (own, other):
+        place.mkdir(parents=True)
+    moved = lake.rename(tmp_path / "other" / "lake")
+    # Which of them is meant cannot be known.
+    assert set(listed(moved)["path"]) == {str(own), str(other)}
+    note(moved, "recommendations", other, made=MADE)
+    assert set(listed(moved)["path"]) == {str(own), str(other)}
+
+
 def test_writers_at_the_same_time_lose_no_note(lake: Path) -> None:
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda number: note(lake, "history", lake / f"h{number}", made=MADE), range(18)))

@@ -85,7 +85,7 @@ def test_nothing_and_everything_bought() -> None:
     for bought in (np.zeros(400, bool), np.ones(400, bool)):
         with pytest.raises(DataError, match="no weights can be fitted"):
             fit_blend(signals, bought, np.random.default_rng(0))
-    with pytest.raises(DataError, match="of 0 candidates 0"):
+    with pytest.raises(DataError, match="of 0 products that could have been in the last baskets 0 were"):
         fit_blend(signals[:0], np.zeros(0, bool), np.random.default_rng(0))
 
 
