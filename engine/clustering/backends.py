@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.clustering.assigned import assigned, sizes_of
 from engine.clustering.checks import check_k, check_k_value, checked_matrix
 from engine.clustering.result import Clustering
-from engine.errors import SettingError
+from engine.errors import DeviceError, SettingError
 
 if TYPE_CHECKING:
     from engine.clustering.rows import Rows
@@ -232,7 +232,19 @@ def cluster_rows(
     if backend == "faiss":
         own["gpus"] = faiss_gpus(device)
     started = time.perf_counter()
-    proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed, **own)
+    try:
+        proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed, **own)
+    except RuntimeError as error:
+        # FAISS says everything of a card by this one.
+        if not own.get("gpus"):
+            raise
+        if device == "cuda":
+            raise DeviceError(
+                f"clustering.device=cuda: FAISS failed on the GPU ({error}). Set clustering.device=auto or cpu."
+            ) from error
+        log.warning("FAISS failed on the GPU, and the CPU goes on: %s", error)
+        own["gpus"] = 0
+        proposal = BACKENDS[backend](rows, k, solver=solver, seed=seed, **own)
     centroids, labels, distances, total = assigned(rows, proposal.centroids)
     sizes = sizes_of(labels, k)
     if backend == "faiss" and sizes.max() > FAISS_COUNTED_ROWS:

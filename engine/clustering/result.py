@@ -48,7 +48,8 @@ class Clustering:
     rows_used : int
         Rows among which the centroids were searched: those of the sample where ``solver`` is ``sample``.
     device : str
-        Where the centroids were found: ``cpu`` or ``cuda``; see :func:`engine.clustering.on_device.device_of`.
+        Where all rows were read: ``cpu`` or ``cuda``; see :func:`engine.clustering.on_device.device_of`. Fewer than
+        100,000 are solved on the CPU in any case.
     seconds : float
         Wall-clock time of the fit and the final assignment together.
     """

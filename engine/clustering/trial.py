@@ -64,7 +64,7 @@ class Trial:
     reported_inertia : float or None
         The backend's own figure, for comparison only.
     device : str
-        Where it was found: ``cpu`` or ``cuda``; see :func:`engine.clustering.on_device.device_of`.
+        Where all rows were read: ``cpu`` or ``cuda``; see :func:`engine.clustering.on_device.device_of`.
     seconds : float
         Wall-clock time of fit and figures, an equal part of it where trials shared their reads; not of gap and
         bootstrap.

@@ -8,6 +8,7 @@
 ``inverted``   rows in lists by their nearest of many centroids; a few lists are looked at (``ivf``, ``ivf_pq``)
 ``graph``      rows linked to near ones; a search walks along (``hnsw``)
 ``recall``     how many of the true neighbours an approximate index finds, and how far it must look for that
+``on_device``  whether a GPU helps to build
 ``folder``     folders put in place whole, with a manifest that says what belongs in them
 =============  ======================================================================================================
 

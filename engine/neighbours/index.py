@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -26,6 +27,7 @@ from engine.neighbours.folder import new_folder, read_manifest, write_manifest
 from engine.neighbours.graph import Graph
 from engine.neighbours.inverted import InvertedLists
 from engine.neighbours.kinds import choose_kind, faiss_threads
+from engine.neighbours.on_device import built_on
 from engine.neighbours.recall import Recall, tuned
 
 FORMAT = "cartera-neighbours"
@@ -156,6 +158,7 @@ class NeighbourIndex:
         recall: float = 0.99,
         seed: int = 0,
         threads: int | None = None,
+        device: str = "auto",
     ) -> NeighbourIndex:
         """Index the rows of a matrix. The same rows and seed give the same index on any number of threads.
 
@@ -176,13 +179,18 @@ class NeighbourIndex:
             Of the sample that lists are learned from, and of the graph's levels.
         threads
             Threads to take; ``None`` for all cores.
+        device : {"auto", "cpu", "cuda"}
+            Who puts rows into the lists of ``ivf`` and ``ivf_pq``: the CPU; an NVIDIA GPU, or an error; ``auto``, a GPU
+            where FAISS can use one. Searches are the CPU's, and so are the files.
 
         Raises
         ------
         DataError
             No rows, values that are no finite numbers, or ids that repeat or do not fit.
         SettingError
-            An unknown kind, memory that does not suffice, or a seed that is no whole number of 31 bits.
+            An unknown kind or device, memory that does not suffice, or a seed that is no whole number of 31 bits.
+        DeviceError
+            ``cuda`` was asked for and FAISS cannot use a GPU.
         """
         vectors = checked(matrix, None)
         n, d = vectors.shape
@@ -194,9 +202,10 @@ class NeighbourIndex:
         check_seed(seed)
         choice = choose_kind(kind, n, d, memory_mib)
         with faiss_threads(threads):
-            rows: Any = _BUILD[choice.kind](vectors, kind=choice.kind, seed=seed)
+            build: Callable[..., Any] = partial(_BUILD[choice.kind], vectors, kind=choice.kind, seed=seed)
+            rows, told = built_on(device, choice.kind, lambda gpu: build(gpu=gpu))
             measured = None if choice.kind == "flat" else tuned(rows, vectors, asked=recall, seed=seed)
-        return cls(rows, kind=choice.kind, reason=choice.reason, d=d, seed=seed, recall=measured, n=n, ids=known)
+        return cls(rows, kind=choice.kind, reason=choice.reason + told, d=d, seed=seed, recall=measured, n=n, ids=known)
 
     def __repr__(self) -> str:
         """Return one line."""

@@ -24,6 +24,9 @@ LEVELS = 256
 ROWS_TO_LEARN = 50
 """Rows a centroid is learned from."""
 
+SENT_ROWS = 2**20
+"""Rows that a GPU is given at a time."""
+
 ITERATIONS = 10
 """Lists need to be of like length, not a minimum of the inertia."""
 
@@ -46,8 +49,12 @@ class InvertedLists:
         self._mapped = mapped
 
     @classmethod
-    def build(cls, vectors: NDArray[np.float32], *, kind: str, seed: int) -> InvertedLists:
-        """Learn the centroids on a sample and put every row in its list."""
+    def build(cls, vectors: NDArray[np.float32], *, kind: str, seed: int, gpu: bool = False) -> InvertedLists:
+        """Learn the centroids on a sample and put every row in its list.
+
+        With ``gpu`` the first GPU finds the nearest centroids meanwhile. It does so by the expanded square, so a row
+        between two lists may come into the other; the index is one of the processor's, as without.
+        """
         import faiss
 
         n, d = vectors.shape
@@ -66,8 +73,11 @@ class InvertedLists:
         index.cp.seed, index.cp.niter, index.cp.min_points_per_centroid = seed, ITERATIONS, 1
         sample = min(n, max(lists * ROWS_TO_LEARN, LEVELS * ROWS_TO_LEARN))
         chosen = np.sort(np.random.default_rng(seed).choice(n, sample, replace=False))
-        index.train(vectors[chosen])
-        index.add(vectors)
+        if gpu:
+            _fill_by_gpu(index, coarse, vectors, vectors[chosen])
+        else:
+            index.train(vectors[chosen])
+            index.add(vectors)
         return cls(index, probe=1, slots=n)
 
     @property
@@ -150,6 +160,28 @@ class InvertedLists:
         if self._mapped:
             self._index, self._mapped = owned(self._index), False
             self._index.parallel_mode = 3
+
+
+def _fill_by_gpu(index: Any, coarse: Any, vectors: NDArray[np.float32], sample: NDArray[np.float32]) -> None:
+    """Train the lists and fill them, the nearest centroids found by the first GPU."""
+    import faiss
+
+    gpus: Any = faiss
+    resources = gpus.StandardGpuResources()
+    nearest = gpus.index_cpu_to_gpu(resources, 0, faiss.IndexFlatL2(vectors.shape[1]))
+    index.clustering_index = nearest
+    try:
+        index.train(sample)
+    finally:
+        # It must not outlive the card's memory.
+        index.clustering_index = None
+    nearest.reset()
+    nearest.add(coarse.reconstruct_n(0, coarse.ntotal))
+    for start in range(0, len(vectors), SENT_ROWS):
+        block = vectors[start : start + SENT_ROWS]
+        _, lists = nearest.search(block, 1)
+        # Its Python method for this takes no lists that are known already.
+        index.add_core(len(block), faiss.swig_ptr(block), None, faiss.swig_ptr(lists))
 
 
 def owned(index: Any) -> Any:

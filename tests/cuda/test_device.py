@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.clustering import cuda_kernels, on_device, rows_cuda, solve
+from engine.clustering.backends import cluster
+from engine.clustering.rows_array import ArrayRows
+from engine.clustering.sweep import Tries
+from engine.device import Gpu, choose_device, usable_gpu
+from engine.errors import DeviceError
+from experiments import gpu_check
+
+# numpy's scalars warn where machine integers wrap around.
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in scalar multiply")
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card as it is known after one try, and so few rows on it that the simulator is soon done with them."""
+    found = Gpu("the card", (9, 0), 1, 2**30, 2**30, 1.0)
+    monkeypatch.setattr("engine.device.usable_gpu", lambda: found)
+    monkeypatch.setattr(rows_cuda, "MOVES_AT_ONCE", 1)
+    # Fewer are solved in memory, wherever they are.
+    monkeypatch.setattr(solve, "FULL_BELOW_ROWS", 10)
+    monkeypatch.setattr(solve, "FULL_STARTS", 3)
+
+
+def far_groups(seed: int = 0, n: int = 24) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=(n, 1)) + 30.0 * (np.arange(n) % 2)[:, None]).astype(np.float32)
+
+
+def test_the_card_can_be_used() -> None:
+    usable_gpu.cache_clear()
+    found = choose_device("cuda")
+    assert found.kind == "cuda"
+    assert found.gpu is not None
+    assert found.gpu == usable_gpu()
+    assert found.gpu.processors >= 1
+    assert 0 < found.gpu.free_bytes <= found.gpu.memory_bytes
+    assert choose_device("auto").gpu == found.gpu
+    assert choose_device("auto", worth_it=False).kind == "cpu"
+
+
+@pytest.mark.usefixtures("card")
+def test_a_clustering_on_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = far_groups()
+    expected = cluster(X, 2, solver="full", device="cpu")
+    # Whoever searched on the processor would notice.
+    monkeypatch.setattr(ArrayRows, "settle", None)
+    monkeypatch.setattr(ArrayRows, "assign", None)
+    found = cluster(X, 2, solver="full", device="cuda")
+    assert (found.device, expected.device) == ("cuda", "cpu")
+    assert sorted(found.centroids[:, 0]) == pytest.approx(sorted(expected.centroids[:, 0]), abs=1e-12)
+    assert sorted(found.sizes) == sorted(expected.sizes) == [12, 12]
+    assert found.inertia == pytest.approx(expected.inertia, rel=1e-6)
+
+
+@pytest.mark.usefixtures("card")
+def test_trials_on_the_card_have_the_figures_of_the_processor() -> None:
+    X = far_groups(3)
+    found, expected = (Tries(X, device=device).run(2, solver="full") for device in ("cuda", "cpu"))
+    assert (found.device, expected.device) == ("cuda", "cpu")
+    for name in ("inertia", "silhouette", "davies_bouldin", "calinski_harabasz"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-6), name
+    assert sorted(found.sizes) == sorted(expected.sizes) == [12, 12]
+
+
+class Failing:
+    """A kernel that can be launched so many times."""
+
+    def __init__(self, kernel: Any, times: int) -> None:
+        self._kernel = kernel
+        self._times = times
+
+    def __getitem__(self, launch: Any) -> Any:
+        self._times -= 1
+        if self._times < 0:
+            raise cuda_kernels.FAILURES[0]("CUDA_ERROR_LAUNCH_FAILED")
+        return self._kernel[launch]
+
+
+@pytest.mark.usefixtures("card")
+@pytest.mark.parametrize(("name", "times"), [("step", 0), ("step", 1), ("assign", 0)])
+def test_a_card_that_fails_midway(
+    name: str, times: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = cuda_kernels.kernels_of
+
+    def failing(*of: Any) -> Any:
+        kernels = whole(*of)
+        return kernels._replace(**{name: Failing(getattr(kernels, name), times)})
+
+    monkeypatch.setattr(cuda_kernels, "kernels_of", failing)
+    monkeypatch.setattr(on_device, "PAYS_FROM_VALUES", 1)
+    X = far_groups(5)
+    found, expected = cluster(X, 2, solver="full"), cluster(X, 2, solver="full", device="cpu")
+    assert found.device == "cpu (the GPU failed: CUDA_ERROR_LAUNCH_FAILED)"
+    assert sorted(found.centroids[:, 0]) == pytest.approx(sorted(expected.centroids[:, 0]), abs=1e-12)
+    assert found.inertia == pytest.approx(expected.inertia, rel=1e-6)
+    warned = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert warned == ["the GPU failed, and the CPU goes on: CUDA_ERROR_LAUNCH_FAILED"]
+    with pytest.raises(DeviceError, match=r"the GPU failed \(CUDA_ERROR_LAUNCH_FAILED\).*device=auto"):
+        cluster(X, 2, solver="full", device="cuda")
+
+
+def test_the_test_of_the_doctor() -> None:
+    # As the doctor calls it, in a process of its own.
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "experiments.gpu_check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "features as in float64 on the CPU (seed" in done.stdout
+
+
+@pytest.mark.parametrize(("name", "told"), [("step", "sizes are"), ("assign", "assigned to other clusters")])
+def test_the_test_of_the_doctor_finds_what_is_wrong(name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        """Leaves what it should fill as it is: at zero."""
+
+        def __getitem__(self, launch: object) -> Any:
+            return lambda *given: None
+
+    def zeros(shape: Any, dtype: Any, stream: Any = 0) -> Any:
+        return cuda_kernels.cuda.to_device(np.zeros(shape, dtype))
+
+    whole = cuda_kernels.kernels_of
+    monkeypatch.setattr(cuda_kernels, "kernels_of", lambda *of: whole(*of)._replace(**{name: Silent()}))
+    monkeypatch.setattr(cuda_kernels.cuda, "device_array", zeros)
+    with pytest.raises(ValueError, match=told):
+        gpu_check.compare(20, 0, processors=1)
