@@ -13,15 +13,16 @@ __version__ = "0.1.0"
 __all__ = ["Lake", "Segmentation", "__version__", "classify_transactions", "load", "recommender", "segment"]
 
 if TYPE_CHECKING:
-    from engine.api import classify_transactions, load, recommender, segment
+    from engine.api import classify_transactions, recommender, segment
     from engine.lake.table import Lake
+    from engine.loading import load
     from engine.segmentation import Segmentation
 
 _HOMES = {
     "Lake": "engine.lake.table",
     "Segmentation": "engine.segmentation",
     "classify_transactions": "engine.api",
-    "load": "engine.api",
+    "load": "engine.loading",
     "recommender": "engine.api",
     "segment": "engine.api",
 }

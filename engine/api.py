@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
-from engine.bundle import load_bundle
 from engine.errors import DataError, SettingError
 from engine.features.matrix import FeatureSet
 from engine.features.sets import named_set
@@ -122,11 +121,6 @@ def segment(
     return segment_customers(table, settings, source=source_facts(source), seconds=seconds)
 
 
-def load(path: Path | str) -> SegmentModel:
-    """Read a model that :meth:`Segmentation.save` or ``cartera segment`` wrote."""
-    return load_bundle(path)
-
-
 def classify_transactions(
     model: SegmentModel,
     transactions: pl.DataFrame | pl.LazyFrame | pd.DataFrame | Lake,
@@ -143,7 +137,7 @@ def classify_transactions(
     Parameters
     ----------
     model
-        From :func:`load`, or a segmentation's ``model``.
+        From :func:`engine.load`, or a segmentation's ``model``.
     transactions, columns, where
         As :func:`segment` takes them.
     as_of
@@ -215,14 +209,17 @@ def recommender(
         A segmentation, or a frame with ``customer_id`` and ``segment_id``; ``None``: no segments.
     products
         A Polars or pandas frame with ``product_id`` and what is known of each product; by default what a lake has.
-    name, category, repurchase, once_below, exclude, seed
+    name
+        Their column with what a product is called: ``name="product_type"`` for the demo's lake. By default ``name``,
+        ``description`` or ``product_name``; where products have none of these, ``product`` is the id.
+    category, repurchase, once_below, exclude, seed
         See :meth:`engine.recommend.recommender.CustomerRecommender.fit`.
 
     Returns
     -------
     engine.recommend.recommender.CustomerRecommender
         ``.recommend([ids], k)`` is for customers, ``.for_basket([products], segment_id=…)`` for somebody new,
-        ``.save(folder)`` for later.
+        ``.customers_for(product_id)`` for a product; ``.save(folder)`` is for later, and :func:`engine.load` opens it.
 
     Raises
     ------

@@ -41,6 +41,8 @@ class Gpu:
         Generation, such as (9, 0).
     processors
         Multiprocessors.
+    shared_bytes
+        Shared memory of one of them, which the warps that it works on divide among themselves.
     memory_bytes, free_bytes
         Of the card; free when it was tried.
     seconds
@@ -50,6 +52,7 @@ class Gpu:
     name: str
     capability: tuple[int, int]
     processors: int
+    shared_bytes: int
     memory_bytes: int
     free_bytes: int
     seconds: float

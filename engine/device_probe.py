@@ -44,6 +44,7 @@ def probe() -> dict[str, Any]:
         "name": name.decode() if isinstance(name, bytes) else str(name),
         "capability": list(capability),
         "processors": 1 if simulated else int(device.MULTIPROCESSOR_COUNT),
+        "shared_bytes": 64 * 1024 if simulated else int(device.MAX_SHARED_MEMORY_PER_MULTIPROCESSOR),
         "memory_bytes": int(total),
         "free_bytes": int(free),
         "seconds": round(time.perf_counter() - begun, 3),

@@ -13,7 +13,7 @@ import re
 import sys
 import traceback
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.errors import CarteraError
@@ -78,9 +78,9 @@ def hydra_message(verb: str, error: Exception) -> str:
     unknown = re.match(r"Could not override '([^']*)'", text)
     if unknown:
         key = unknown.group(1)
-        close = difflib.get_close_matches(key, list(_setting_names(verb)), n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        return f"no setting {key!r}{hint}. `cartera {verb} --help` lists the settings."
+        return (
+            f"no setting {key!r}{_meant(key, list(_setting_names(verb)))}. `cartera {verb} --help` lists the settings."
+        )
     options = re.match(
         r"(?:In '[^']*': )?Could not find '([^']*)'\s+Available options in '[^']*':\s+(.*?)\s+Config search", text, re.S
     )
@@ -128,7 +128,7 @@ def type_message(kind: type, key: str, value: Any) -> str:
         if dataclasses.is_dataclass(wanted):
             known = typing.get_type_hints(wanted)
             if step not in known:
-                return _no_such(key, key.rpartition(".")[0], known)
+                return _no_such(key, key.rpartition(".")[0], known, list(_names_in(kind)))
             wanted = known[step]
         else:
             wanted = next(iter(typing.get_args(wanted)[-1:]), Any)
@@ -157,11 +157,44 @@ def _without_none(wanted: Any) -> tuple[Any, bool]:
     return wanted, False
 
 
-def _no_such(key: str, group: str, known: Mapping[str, Any]) -> str:
+def _no_such(key: str, group: str, known: Mapping[str, Any], every: Sequence[str]) -> str:
     names = sorted(f"{group}.{name}" if group else name for name in known)
-    close = difflib.get_close_matches(key, names, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{key}: no such setting{hint}. There are {', '.join(names)}."
+    return f"{key}: no such setting{_meant(key, every)}. There are {', '.join(names)}."
+
+
+def _meant(key: str, names: Sequence[str]) -> str:
+    """Return which settings may have been meant: of the same last part in any group, else spelt almost so.
+
+    Examples
+    --------
+    >>> _meant("recommend.level", ["level", "recommend.name", "recommend.level_of"])
+    " (did you mean 'level'?)"
+    >>> _meant("days", ["level", "next_products.days", "other.days"])
+    " (did you mean 'next_products.days' or 'other.days'?)"
+    >>> _meant("recommend.levle", ["level", "recommend.name"])
+    " (did you mean 'level'?)"
+    """
+    last = key.rpartition(".")[2]
+    found = [name for name in names if name.rpartition(".")[2] == last]
+    if len(found) > 1:
+        found = difflib.get_close_matches(key, found, n=1, cutoff=0.85) or found[:3]
+    if not found:
+        # In the group that was named, then anywhere.
+        group = [name for name in names if name.rpartition(".")[0] == key.rpartition(".")[0]]
+        lasts = {name.rpartition(".")[2]: name for name in reversed(names)}
+        near = difflib.get_close_matches(last, lasts, n=1, cutoff=0.75)
+        close = difflib.get_close_matches(key, group, n=1, cutoff=0.85) or [lasts[one] for one in near]
+        found = close or difflib.get_close_matches(key, names, n=1)
+    return f" (did you mean {' or '.join(map(repr, found))}?)" if found else ""
+
+
+def _names_in(kind: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of the settings of a dataclass."""
+    for name, wanted in typing.get_type_hints(kind).items():
+        yield f"{prefix}{name}"
+        inner, _ = _without_none(wanted)
+        if dataclasses.is_dataclass(inner):
+            yield from _names_in(inner, f"{prefix}{name}.")
 
 
 def _setting_names(verb: str) -> Iterator[str]:

@@ -43,8 +43,7 @@ def check_settings(c: RecommendConfig) -> None:
     """
     from engine.errors import SettingError
     from engine.neighbours.checks import check_seed
-    from engine.recommend.next_basket import ONLY
-    from engine.recommend.recommender import MOST_K
+    from engine.recommend.next_basket import MOST_K, ONLY
     from engine.schema import check_language
     from experiments.recommend_evaluate import check_evaluation
     from experiments.recommend_people import check_segments

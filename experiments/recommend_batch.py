@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from engine.errors import DataError, TrackingError
+from engine.recommend.purchases import PRODUCT_LEVEL
 from engine.schema import Word
 from experiments.failures import PartlyDoneError
 from experiments.multirun import parent_run
+from experiments.recommend_figures import MANY_REPEATING, REPEATED, Example, customers_with_repeats, typical
 from experiments.recommend_why import Note, worded
 
 if TYPE_CHECKING:
@@ -47,13 +49,17 @@ class Written:
     reasons
         Rows by reason.
     examples
-        For each reason a product that is first on somebody's list, and why; nobody is named.
+        For each reason a product of middle score, and why; nobody is named. None where all that there is of a reason
+        goes with a product of its own name.
+    repeating
+        Customers on whose list a name stands :data:`experiments.recommend_figures.REPEATED` times or more.
     """
 
     customers: int = 0
     rows: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, tuple[str, str]] = field(default_factory=dict)
+    repeating: int = 0
 
 
 @dataclass(slots=True)
@@ -158,12 +164,15 @@ def find_all(
         recommender = fit(c, own, history.products, as_of=history.as_of, segmented=segmented, category=category)
     left_out = int(recommender.excluded.sum())
     if left_out:
-        notes.append(not_offered(left_out, len(own.item) - len(recommender.history.item)))
-    if c.k > history.m:
-        notes.append(fewer_products(c.k, history.m))
+        lost = len(own.item) - len(recommender.history.item)
+        notes.append(not_offered(left_out, lost, categories=c.level != PRODUCT_LEVEL))
+    if c.k > history.m - left_out:
+        notes.append(fewer_products(c.k, history.m - left_out, categories=c.level != PRODUCT_LEVEL))
     note_in_inventory(read.lake, folder, out, history)
     with timed(seconds, "recommend"), progress.step("recommend") as advance:
         written = write_recommendations(c, recommender, whom, folder, advance)
+    if written.repeating > written.customers * MANY_REPEATING:
+        notes.append(repeated_names(written.repeating, written.customers))
     with timed(seconds, "check"), progress.step("check"):
         found = check_last_basket(c, recommender, segmented, category, notes)
     with timed(seconds, "tables"), progress.step("tables"):
@@ -204,25 +213,49 @@ def known_among(ids: pl.Series, asked: pl.Series, as_of: datetime, notes: list[W
     return known
 
 
-def not_offered(products: int, purchases: int) -> Word:
-    """Return what was excluded, in figures."""
+def not_offered(products: int, purchases: int, *, categories: bool = False) -> Word:
+    """Return what was excluded, in figures; ``categories``: whether products are categories."""
+    if products == 1:
+        return worded(
+            f"One {'category' if categories else 'product'} is left out: it is never offered, and its {{purchases}} "
+            "purchases do not count.",
+            f"Se excluye {'una categoría' if categories else 'un producto'}: no se ofrece nunca, y sus {{purchases}} "
+            "compras no cuentan.",
+            "recommend.exclude=",
+            purchases=purchases,
+        )
     return worded(
-        "{products} products are left out: they are never offered, and their {purchases} purchases do not count.",
-        "Se excluyen {products} productos: no se ofrecen nunca, y sus {purchases} compras no cuentan.",
+        f"{{products}} {'categories' if categories else 'products'} are left out: they are never offered, and their "
+        "{purchases} purchases do not count.",
+        f"Se excluyen {{products}} {'categorías' if categories else 'productos'}: no se ofrecen nunca, y sus "
+        "{purchases} compras no cuentan.",
         "recommend.exclude=",
         products=products,
         purchases=purchases,
     )
 
 
-def fewer_products(k: int, products: int) -> Word:
-    """Return the warning that lists are shorter than asked."""
+def fewer_products(k: int, products: int, *, categories: bool = False) -> Word:
+    """Return the warning that lists are shorter than asked; ``categories``: whether products are categories."""
     return worded(
-        "There are {products} products, so lists are shorter than {k}.",
-        "Hay {products} productos, así que las listas tienen menos de {k}.",
+        f"There are {{products}} {'categories' if categories else 'products'}, so lists are shorter than {{k}}.",
+        f"Hay {{products}} {'categorías' if categories else 'productos'}, así que las listas tienen menos de {{k}}.",
         "k=",
         products=products,
         k=k,
+    )
+
+
+def repeated_names(repeating: int, customers: int) -> Word:
+    """Return the note that many lists name the same again and again."""
+    return worded(
+        f"On the lists of {{n}} of {{all}} customers a name stands {REPEATED} times or more: they are different "
+        "products, such as sizes or brands, that are called alike. Recommending groups of products gives more variety.",
+        f"En las listas de {{n}} de {{all}} clientes hay algún nombre {REPEATED} veces o más: son productos distintos, "
+        "como tamaños o marcas, que se llaman igual. Si se recomiendan grupos de productos, hay más variedad.",
+        "level=",
+        n=repeating,
+        all=customers,
     )
 
 
@@ -240,20 +273,23 @@ def write_recommendations(
     scratch = folder / "parts"
     scratch.mkdir()
     parts: list[Path] = []
+    middles: dict[str, list[Example]] = {}
     customers = recommender.history.n if whom is None else len(whom)
     for part in recommender.parts(whom, c.k, only=c.recommend.only, language=c.language):
         parts.append(scratch / f"{len(parts):06d}.parquet")
         part.write_parquet(parts[-1])
         written.rows += part.height
         written.customers += part["customer_id"].n_unique()
-        reasons = part["reason"].cast(pl.String)
-        written.reasons.update(dict(reasons.value_counts().iter_rows()))
-        first = part.with_columns(reasons).sort("rank", maintain_order=True).unique("reason", maintain_order=True)
-        for reason, product, why in first.select("reason", "product", "why").iter_rows():
-            written.examples.setdefault(reason, (product, why))
+        written.reasons.update(dict(part["reason"].cast(pl.String).value_counts().iter_rows()))
+        written.repeating += customers_with_repeats(part)
+        for reason, example in typical(part, recommender.products).items():
+            middles.setdefault(reason, []).append(example)
         advance(min(len(parts) * PART_CUSTOMERS / max(customers, 1), 1.0))
     pl.scan_parquet(parts).sink_parquet(folder / RECOMMENDATIONS, maintain_order=True)
     shutil.rmtree(scratch)
+    for reason, found in middles.items():
+        _, product, why = sorted(found)[(len(found) - 1) // 2]
+        written.examples[reason] = (product, why)
     return written
 
 
@@ -298,9 +334,8 @@ def check_last_basket(
     if segmented is not None:
         notes.append(
             Word(
-                "How well the last baskets were foreseen is told a little too well: the segments were made with them.",
-                "Lo bien que se previeron las últimas cestas puede ser algo optimista: los segmentos se hicieron con "
-                "ellas.",
+                "How well the last baskets were foreseen is somewhat optimistic: the segments were made with them.",
+                "El acierto con las últimas cestas es algo optimista: los segmentos se hicieron con ellas.",
             )
         )
     return found

@@ -169,13 +169,15 @@ def cores() -> int:
 def without_excluded(c: RecommendConfig, known: Known, notes: list[Word]) -> Known:
     """Return what recommenders are judged on without what is never offered: nobody has to foresee it."""
     from engine.recommend.by_code import excluded, named
+    from engine.recommend.purchases import PRODUCT_LEVEL
     from experiments.recommend_batch import not_offered
 
     if not c.recommend.exclude:
         return known
     never = excluded(named(known.history.products, known.products, None), known.category, c.recommend.exclude)
     history = known.history.without(never)
-    notes.append(not_offered(int(never.sum()), len(known.history.item) - len(history.item)))
+    bought = len(known.history.item) - len(history.item)
+    notes.append(not_offered(int(never.sum()), bought, categories=c.level != PRODUCT_LEVEL))
     return replace(known, history=history)
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from engine.recommend.purchases import PRODUCT_LEVEL
 from engine.schema import Word
 
 if TYPE_CHECKING:
     from engine.recommend.evaluate import Evaluation
+    from engine.recommend.recommender import CustomerRecommender
     from experiments.recommend_batch import Batch
     from experiments.settings import RecommendConfig
 
@@ -27,6 +29,13 @@ REASONS: dict[str, Word] = {
     "popular": Word("bought by many", "lo compran muchos"),
 }
 """The reasons of :mod:`engine.recommend.reasons` as headings."""
+
+
+REPEATED, MANY_REPEATING = 3, 1 / 3
+"""So often a name must stand on a list, and on so large a share of the lists, for a note to say so."""
+
+Example = tuple[float, str, str]
+"""Score, product and reason in words."""
 
 
 def write_facts(c: RecommendConfig, batch: Batch, path: Path) -> dict[str, Any]:
@@ -54,7 +63,8 @@ def write_facts(c: RecommendConfig, batch: Batch, path: Path) -> dict[str, Any]:
         "once_below": c.recommend.once_below,
         "rows": batch.history.rows,
         "customers": batch.written.customers,
-        "products": recommender.history.m,
+        "products": offered(recommender),
+        "categories": c.level != PRODUCT_LEVEL,
         "baskets": recommender.history.baskets,
         "bought_once": int(recommender.model.knowledge.repurchase.once.sum()),
         "recommendations": batch.written.rows,
@@ -79,6 +89,11 @@ def write_facts(c: RecommendConfig, batch: Batch, path: Path) -> dict[str, Any]:
     return facts
 
 
+def offered(recommender: CustomerRecommender) -> int:
+    """Return how many products may be recommended: all but the excluded ones."""
+    return recommender.history.m - int(recommender.excluded.sum())
+
+
 def print_batch(c: RecommendConfig, batch: Batch, out: Path) -> None:
     """Print an example of each reason, then the five figures that matter and where the list is."""
     from engine.report.numbers import MISSING, NumberFormat
@@ -90,7 +105,11 @@ def print_batch(c: RecommendConfig, batch: Batch, out: Path) -> None:
 
     head = [say("reason", "motivo"), say("share", "parte"), say("example", "ejemplo"), say("why", "por qué")]
     rows = [
-        [REASONS[reason].text(language), shown.percent(count / max(written.rows, 1)), *written.examples[reason]]
+        [
+            REASONS[reason].text(language),
+            shown.percent(count / max(written.rows, 1)),
+            *written.examples.get(reason, (MISSING, MISSING)),
+        ]
         for reason, count in written.reasons.most_common()
     ]
     print_table([head, *rows])
@@ -98,7 +117,10 @@ def print_batch(c: RecommendConfig, batch: Batch, out: Path) -> None:
     rules = batch.tables.tables.get("cross_sell")
     lines = [
         (say("customers", "clientes"), shown.whole(written.customers)),
-        (say("products", "productos"), shown.whole(batch.recommender.history.m)),
+        (
+            say("products", "productos") if c.level == PRODUCT_LEVEL else say("categories", "categorías"),
+            shown.whole(offered(batch.recommender)),
+        ),
         (
             say("recommendations", "recomendaciones"),
             say(f"{shown.whole(written.rows)}, for {shown.date(batch.history.as_of.date().isoformat())}",
@@ -144,3 +166,26 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def typical(part: pl.DataFrame, products: pl.DataFrame) -> dict[str, Example]:
+    """Return, for each reason, the recommendation of middle score; none that goes with a product of its own name."""
+    names = dict(products.select("product_id", "name").iter_rows())
+    partner = pl.col("with_product").replace_strict(names, default=None, return_dtype=pl.String)
+    good = part.filter((partner != pl.col("product")).fill_null(True)).sort("score", "product", "why")
+    found = {}
+    for (reason,), rows in good.group_by("reason", maintain_order=True):
+        found[str(reason)] = rows.select("score", "product", "why").row((rows.height - 1) // 2)
+    return found
+
+
+def customers_with_repeats(part: pl.DataFrame) -> int:
+    """Return how many customers have a name :data:`REPEATED` times or more on their list.
+
+    Examples
+    --------
+    >>> customers_with_repeats(pl.DataFrame({"customer_id": [1, 1, 1, 2, 2], "product": ["tea"] * 5}))
+    1
+    """
+    lists = part.group_by("customer_id", "product").len().filter(pl.col("len") >= REPEATED)
+    return lists["customer_id"].n_unique()

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from experiments.settings import RecommendConfig
     from experiments.transactions import Transactions
 
+NAMED = ("name", "category", "repurchase", "once_below", "exclude")
+"""Arguments of the fit that are keys ``recommend.…`` of the command line."""
+
 CHECKED_CUSTOMERS = 20_000
 """Customers at most on whom recommendations are judged beside a batch."""
 
@@ -53,7 +56,7 @@ def category_of(c: RecommendConfig, products: pl.DataFrame) -> str | None:
     """
     from engine.recommend.purchases import PRODUCT_LEVEL
 
-    known = [name for name in products.columns if name not in ("product_id", "customers", "median_unit_price")]
+    known = _known_of(products)
     wanted = c.recommend.category
     if c.level != PRODUCT_LEVEL:
         if wanted is not None:
@@ -67,6 +70,11 @@ def category_of(c: RecommendConfig, products: pl.DataFrame) -> str | None:
             raise SettingError.from_unknown("recommend.category", wanted, known)
         return wanted
     return next((name for name in known if name.lower().endswith("category")), None)
+
+
+def _known_of(products: pl.DataFrame) -> list[str]:
+    """Return the columns that say something of a product, without its id and its figures."""
+    return [name for name in products.columns if name not in ("product_id", "customers", "median_unit_price")]
 
 
 def fit(
@@ -94,23 +102,36 @@ def fit(
         The customers' segments, ``None`` for none.
     category
         From :func:`category_of`.
+
+    Raises
+    ------
+    SettingError
+        A setting does not fit the products; it is named as on the command line.
+    DataError
+        Nothing can be learnt from the history.
     """
     from engine.recommend.recommender import CustomerRecommender
 
     model = c.recommend
-    return CustomerRecommender.fit(
-        history,
-        as_of=as_of,
-        products=products,
-        name=model.name,
-        category=category,
-        repurchase=None if model.repurchase is None else dict(model.repurchase),
-        once_below=model.once_below,
-        exclude=model.exclude,
-        assignments=None if segmented is None else segmented.assignments,
-        segments=None if segmented is None else segmented.segments,
-        seed=c.seed,
-    )
+    if model.name is not None and products is not None and model.name not in products.columns:
+        raise SettingError.from_unknown("recommend.name", model.name, _known_of(products))
+    try:
+        return CustomerRecommender.fit(
+            history,
+            as_of=as_of,
+            products=products,
+            name=model.name,
+            category=category,
+            repurchase=None if model.repurchase is None else dict(model.repurchase),
+            once_below=model.once_below,
+            exclude=model.exclude,
+            assignments=None if segmented is None else segmented.assignments,
+            segments=None if segmented is None else segmented.segments,
+            seed=c.seed,
+        )
+    except SettingError as error:
+        key = str(error).partition(":")[0]
+        raise SettingError(f"recommend.{error}" if key in NAMED else str(error)) from None
 
 
 @dataclass

@@ -146,7 +146,7 @@ def read_asked(c: RecommendConfig, scratch: Path) -> pl.Series | None:
 
     if c.customers is None:
         return None
-    asked = read_people(c.customers, "customers", ID, scratch).frame[ID]
+    asked = read_people(c.customers, "customers", ID, scratch, hint="Name the column of ids customer_id.").frame[ID]
     if not len(asked):
         raise DataError(f"customers={c.customers}: no customer in it.")
     return asked

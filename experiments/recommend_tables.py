@@ -156,11 +156,14 @@ def _add_cross_sell(
     if left_out:
         found.notes.append(
             worded(
-                "{n} further cross-selling rules were left out: of each segment the {most} clearest are kept.",
-                "Se dejaron fuera otras {n} reglas de venta cruzada: de cada segmento quedan las {most} más claras.",
+                "{n} further cross-selling rules were left out: of each segment the {pairs} clearest pairs of products "
+                "are kept, and the {sets} clearest sets of three.",
+                "Se dejaron fuera otras {n} reglas de venta cruzada: de cada segmento quedan las {pairs} parejas de "
+                "productos más claras y los {sets} conjuntos de tres más claros.",
                 "cross_sell.most_pairs=, cross_sell.most_sets=",
                 n=left_out,
-                most=c.cross_sell.most_pairs,
+                pairs=c.cross_sell.most_pairs,
+                sets=c.cross_sell.most_sets,
             )
         )
 
@@ -171,11 +174,12 @@ def _add_next_products(
     c: RecommendConfig,
     numbers: NDArray[np.int32],
 ) -> None:
-    from engine.recommend.next_products import next_products
+    from engine.recommend.next_products import falling_off, next_products
 
     least = c.next_products.least_customers
     days = c.next_products.days or days_until_next(recommender.history)
     first = recommender.day - days
+    falling = falling_off(recommender.history, first, recommender.day)
     try:
         # All of them, and what is too little is left out here: so it is known how much there was.
         tried = next_products(
@@ -184,6 +188,7 @@ def _add_next_products(
             first,
             most=c.next_products.most,
             least_customers=1,
+            without=falling,
         )
     except DataError as error:
         found.missed.append(str(error))
@@ -193,7 +198,8 @@ def _add_next_products(
     every = identified(tried, ids, recommender.products).sort(by_rank, "rank")
     found.tables["next_products"] = every.filter(pl.col("customers_new") >= least)
     begins = (date(1970, 1, 1) + timedelta(days=first)).isoformat()
-    found.facts |= {"next_products_days": days, "next_products_from": begins}
+    left_out = recommender.products["product_id"].filter(pl.Series(falling)).sort().to_list()
+    found.facts |= {"next_products_days": days, "next_products_from": begins, "next_products_falling_off": left_out}
     best = every.filter(pl.col("rank") == 1).rows_by_key("segment_id", named=True, unique=True)
     back = came_back(recommender.history, numbers, first, ids.height)
     named = set(found.tables["next_products"]["segment_id"])

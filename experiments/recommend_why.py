@@ -105,10 +105,11 @@ def nothing_tried(customers: int, came_back: int, most: int, least: int, first: 
             first=first,
         )
     return worded(
-        "Of its {customers} customers {came} came back from {first} on; the most frequent new product was in the "
-        "baskets of {most}, and {least} are needed to name one. Count over more days.",
-        "De sus {customers} clientes volvieron {came} a partir del {first}; el producto nuevo más frecuente estaba en"
-        " {most} cestas, y hacen falta {least} para destacarlo. Conviene contar más días.",
+        "Of its {customers} customers {came} came back from {first} on; of the new products that are still bought "
+        "the most frequent was in the baskets of {most}, and {least} are needed to name one. Count over more days.",
+        "De sus {customers} clientes volvieron {came} a partir del {first}; entre los productos nuevos que siguen"
+        " comprándose, el más frecuente estaba en {most} cestas, y hacen falta {least} para destacarlo. Conviene "
+        "contar más días.",
         "next_products.days=, next_products.least_customers=",
         customers=customers,
         came=came_back,

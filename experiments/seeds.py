@@ -51,7 +51,13 @@ class Seeds:
     notes: list[Word]
 
 
-def read_people(given: str, key: str, customer_id: str, scratch: Path) -> People:
+HINT = "Set customer_id=COLUMN to the column that holds the ids."
+
+HINTS = {"assignments": "Take the run's folder or its assignments.parquet."}
+"""What to do about a table without ids, where that is not :data:`HINT`."""
+
+
+def read_people(given: str, key: str, customer_id: str, scratch: Path, *, hint: str | None = None) -> People:
     """Read a table of persons; of rows with the same id the first counts.
 
     Parameters
@@ -64,6 +70,8 @@ def read_people(given: str, key: str, customer_id: str, scratch: Path) -> People
         Its column of ids; where there is none of this name, ``customer_id`` is taken.
     scratch
         Folder for a copy in UTF-8 where the text is in another encoding; nothing stays there.
+    hint
+        What to do where it has no column of ids; by default as :data:`HINTS` say.
 
     Raises
     ------
@@ -92,8 +100,7 @@ def read_people(given: str, key: str, customer_id: str, scratch: Path) -> People
             copy.unlink()
     if customer_id != ID and customer_id in frame.columns:
         frame = frame.drop(ID, strict=False).rename({customer_id: ID})
-    hint = "Set customer_id=COLUMN to the column that holds the ids."
-    require_columns(frame.columns, [ID], where=f"{key}={given}", hint=hint)
+    require_columns(frame.columns, [ID], where=f"{key}={given}", hint=hint or HINTS.get(key, HINT))
     people = check_people(frame, f"{key}={given}")
     numbers = people.keys.cast(pl.Int64, strict=False)
     if people.frame[ID].dtype == pl.String and (numbers.cast(pl.String) == people.keys).fill_null(False).all():

@@ -19,6 +19,7 @@ CARD = {
     "name": "NVIDIA H200",
     "capability": [9, 0],
     "processors": 132,
+    "shared_bytes": 228 * 1024,
     "memory_bytes": 140 * 2**30,
     "free_bytes": 139 * 2**30,
     "seconds": 1.5,
@@ -64,7 +65,7 @@ def test_a_card_that_works_is_tried_once(child: Callable[[str], Path]) -> None:
     found = choose_device("auto")
     assert found.kind == "cuda"
     assert found.why == "NVIDIA H200 can be used"
-    assert found.gpu == Gpu("NVIDIA H200", (9, 0), 132, 140 * 2**30, 139 * 2**30, 1.5)
+    assert found.gpu == Gpu("NVIDIA H200", (9, 0), 132, 228 * 1024, 140 * 2**30, 139 * 2**30, 1.5)
     asked_for = choose_device("cuda")
     assert (asked_for.kind, asked_for.why, asked_for.gpu) == ("cuda", "", found.gpu)
     assert calls.read_text().splitlines() == ["-P -m engine.device_probe"]
@@ -124,6 +125,7 @@ class FakeCuda:
         self.cuda_error = lambda: "the driver is too old"
         self._adds = adds
         card = SimpleNamespace(compute_capability=capability, name=b"A card", MULTIPROCESSOR_COUNT=7)
+        card.MAX_SHARED_MEMORY_PER_MULTIPROCESSOR = 98_304
         self.current_context = lambda: SimpleNamespace(device=card, get_memory_info=lambda: (3, 5))
 
     def to_device(self, values: np.ndarray) -> Any:
@@ -154,4 +156,11 @@ def test_the_probe_tells_what_the_card_is(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(device_probe, "cuda", FakeCuda(capability=(7, 0)))
     told = device_probe.probe()
     assert told.pop("seconds") >= 0
-    assert told == {"name": "A card", "capability": [7, 0], "processors": 7, "memory_bytes": 5, "free_bytes": 3}
+    assert told == {
+        "name": "A card",
+        "capability": [7, 0],
+        "processors": 7,
+        "shared_bytes": 98_304,
+        "memory_bytes": 5,
+        "free_bytes": 3,
+    }

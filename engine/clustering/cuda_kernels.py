@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 from numba import cuda as numba_cuda
-from numba import float32, float64, int32
+from numba import float32, float64, int32, uint64
 from numba.cuda.cudadrv.driver import CudaAPIError, LinkerError
 from numba.cuda.cudadrv.error import CudaSupportError
 
@@ -151,7 +151,7 @@ def kernels_of(d: int, double: bool, weighted: bool) -> Kernels:
             if at >= n:
                 at = n - 1
             for f in range(d):
-                x[r * d + f] = X[f * n + at]
+                x[r * d + f] = X[uint64(f * n + at)]
 
     @kernel(device=True)
     def measure(x: Any, C: Any, low: Any, high: Any, best: Any, near: Any, total: Any) -> None:
@@ -159,24 +159,28 @@ def kernels_of(d: int, double: bool, weighted: bool) -> Kernels:
         for r in range(rows):
             best[r] = np.inf
             near[r] = low
-        for c in range(low, high):
+        c = uint64(low)
+        while c < uint64(high):
             for r in range(rows):
                 total[r] = 0
             for f in range(d):
                 # One centroid's value serves all rows of the lane.
-                centre = C[c * d + f]
+                centre = C[c * uint64(d) + uint64(f)]
                 for r in range(rows):
                     gap = x[r * d + f] - centre
                     total[r] += gap * gap
             for r in range(rows):
                 if total[r] < best[r]:
                     best[r] = total[r]
-                    near[r] = c
+                    near[r] = int32(c)
+            c += uint64(1)
 
     @kernel()
     def step(X: Any, n: Any, weights: Any, C: Any, bounds: Any, low: Any, high: Any, parts: Any) -> None:
         lane = cuda.threadIdx.x
         window = high - low
+        part_of_lane, feature = uint64(lane // width), uint64(lane % width)
+        own_lane = uint64(lane)
         sums = cuda.shared.array(0, float64)
         masses = sums[window * lines * 32 :]
         errors = masses[window * 32 :]
@@ -200,7 +204,7 @@ def kernels_of(d: int, double: bool, weighted: bool) -> Kernels:
             read(X, n, base, lane, x)
             for r in range(rows):
                 for f in range(d):
-                    values[f * stride + r * 32 + lane] = x[r * d + f]
+                    values[uint64(f * stride + r * 32 + lane)] = x[r * d + f]
                 if weighted:
                     row = base + r * 32 + lane
                     heavy[r * 32 + lane] = weights[row] if row < n else 0.0
@@ -210,23 +214,25 @@ def kernels_of(d: int, double: bool, weighted: bool) -> Kernels:
                     g = near[r] - low
                     if base + r * 32 + lane < n and 0 <= g < window:
                         mass = heavy[r * 32 + lane] if weighted else 1.0
-                        masses[g * 32 + lane] += mass
-                        errors[g * 32 + lane] += mass * float64(best[r])
+                        own = uint64(g * 32 + lane)
+                        masses[own] += mass
+                        errors[own] += mass * float64(best[r])
                     else:
                         g = -1
-                    labels[r * 32 + lane] = g
+                    labels[uint64(r * 32 + lane)] = g
                 cuda.syncthreads()
-                for turn in range(tile // slices):
-                    place = turn * slices + lane // width
+                place = part_of_lane
+                while place < uint64(tile):
                     g = labels[place]
                     if g >= 0:
                         for line in range(lines):
-                            f = line * 32 + lane % width
-                            if f < d:
-                                value = float64(values[f * stride + place])
+                            f = uint64(line * 32) + feature
+                            if width == d or f < uint64(d):
+                                value = float64(values[f * uint64(stride) + place])
                                 if weighted:
                                     value *= heavy[place]
-                                sums[(g * lines + line) * 32 + lane] += value
+                                sums[uint64(g) * uint64(lines * 32) + uint64(line * 32) + own_lane] += value
+                    place += uint64(slices)
                 cuda.syncthreads()
         for q in range(lane, window * (d + 2), 32):
             g, f = q // (d + 2), q % (d + 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +48,7 @@ class Sender:
     def __init__(self, rows: ArrayRows, at_once: int) -> None:
         self._rows = rows
         self._at_once = at_once
+        self._pinned: Any = None
 
     def whole(self) -> Part:
         """Send all rows and keep them."""
@@ -71,28 +71,27 @@ class Sender:
 
         flat, n, d, by_rows = self._rows.given
         weights, size = self._rows.kernel_weights, self._at_once
-        with ExitStack() as pinned:
-            self._pin(pinned, flat)
-            streams = [cuda.stream() for _ in range(2)]
-            columns, rows = ([cuda.device_array(size * d, flat.dtype) for _ in streams] for _ in range(2))
-            masses = [cuda.device_array(size if len(weights) else 0, np.float64) for _ in streams]
-            for number, first in enumerate(range(0, n, size)):
-                place, last = number % 2, min(n, first + size)
-                stream, m = streams[place], last - first
-                # What was queued here two parts ago reads what is overwritten now.
-                stream.synchronize()
-                X = columns[place][: m * d]
-                if by_rows:
-                    rows[place][: m * d].copy_to_device(flat[first * d : last * d], stream=stream)
-                    self._turn(rows[place][: m * d], m, 0, X, stream)
-                else:
-                    for f in range(d):
-                        X[f * m : (f + 1) * m].copy_to_device(flat[f * n + first : f * n + last], stream=stream)
-                if len(weights):
-                    masses[place][:m].copy_to_device(weights[first:last], stream=stream)
-                yield Part(first, m, X, masses[place][: m if len(weights) else 0], stream)
-            for stream in streams:
-                stream.synchronize()
+        self._pin(flat)
+        streams = [cuda.stream() for _ in range(2)]
+        columns, rows = ([cuda.device_array(size * d, flat.dtype) for _ in streams] for _ in range(2))
+        masses = [cuda.device_array(size if len(weights) else 0, np.float64) for _ in streams]
+        for number, first in enumerate(range(0, n, size)):
+            place, last = number % 2, min(n, first + size)
+            stream, m = streams[place], last - first
+            # What was queued here two parts ago reads what is overwritten now.
+            stream.synchronize()
+            X = columns[place][: m * d]
+            if by_rows:
+                rows[place][: m * d].copy_to_device(flat[first * d : last * d], stream=stream)
+                self._turn(rows[place][: m * d], m, 0, X, stream)
+            else:
+                for f in range(d):
+                    X[f * m : (f + 1) * m].copy_to_device(flat[f * n + first : f * n + last], stream=stream)
+            if len(weights):
+                masses[place][:m].copy_to_device(weights[first:last], stream=stream)
+            yield Part(first, m, X, masses[place][: m if len(weights) else 0], stream)
+        for stream in streams:
+            stream.synchronize()
 
     def _turn(self, rows: Any, n: int, first: int, X: Any, stream: Any) -> None:
         """Write rows that came one after the other by columns."""
@@ -101,12 +100,15 @@ class Sender:
         threads = 256
         by_columns[-(-rows.size // threads), threads, stream](rows, self._rows.d, n, first, X)
 
-    @staticmethod
-    def _pin(stack: ExitStack, flat: FloatMatrix) -> None:
-        """Let the card read the rows where they lie, as long as the stack is open; memory of a file cannot be."""
+    def _pin(self, flat: FloatMatrix) -> None:
+        """Let the card read the rows where they lie, from now on; memory of a file, or read only, cannot be pinned."""
         from engine.clustering.cuda_kernels import FAILURES, cuda
 
+        if self._pinned is not None:
+            return
+        self._pinned = cuda.pinned(flat)
         try:
-            stack.enter_context(cuda.pinned(flat))
+            # Left when this object is no more.
+            self._pinned.__enter__()
         except (*FAILURES, BufferError, ValueError) as error:
             log.info("the rows cannot be pinned, which makes sending them slower: %s", error)

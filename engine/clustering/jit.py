@@ -24,7 +24,7 @@ SOURCES = ("figures_kernels", "jit", "kernels", "nearest_kernels", "search_kerne
 """Modules of this package whose functions are compiled into each other."""
 
 
-ONCE = "once"
+ONCE = "once for each part"
 EVERY_TIME = "in every process, for there is no folder to keep them in (NUMBA_CACHE_DIR names one)"
 
 

@@ -57,6 +57,7 @@ def held_on(rows: ArrayRows, device: str) -> ArrayRows | CudaRows:
             rows,
             memory_bytes=int(SHARE_OF_FREE_MEMORY * chosen.gpu.free_bytes),
             processors=chosen.gpu.processors,
+            shared_bytes=chosen.gpu.shared_bytes,
             fall_back=device == "auto",
         )
     except DeviceError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.clustering.cuda_launches import Launch, launches
 from engine.clustering.cuda_parts import Part, Sender
 from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
 from engine.clustering.rows_array import ArrayRows
@@ -18,8 +19,11 @@ from engine.errors import DataError, DeviceError
 
 log = logging.getLogger(__name__)
 
-BLOCKS_PER_PROCESSOR = 16
-"""Warps that each multiprocessor works on at a time: what registers and shared memory take with eight features."""
+MOST_WARPS = 16
+"""Warps of a processor that work on rows at a time, at most: their registers do not leave room for more."""
+
+RESERVED_BYTES = 1024
+"""Shared memory that the system takes of each block."""
 
 MOVES_AT_ONCE = 8
 """Moves that are queued before the host asks who has come to rest: a start that has moves no more."""
@@ -58,8 +62,9 @@ class CudaRows:
         float32 or float64, finite, of at most :data:`engine.clustering.cuda_kernels.MOST_FEATURES` features.
     memory_bytes : int
         Memory of the card that may be used, at least that of four parts.
-    processors : int
-        Its multiprocessors.
+    processors, shared_bytes : int
+        Its multiprocessors, and the shared memory of each: as many warps are begun as run at a time, so that none waits
+        for a second turn.
     streamed_bytes : int
         Size of a part.
     fall_back : bool
@@ -80,6 +85,7 @@ class CudaRows:
         *,
         memory_bytes: int,
         processors: int,
+        shared_bytes: int = 64 * 1024,
         streamed_bytes: int = STREAMED_BYTES,
         fall_back: bool = False,
     ) -> None:
@@ -96,7 +102,7 @@ class CudaRows:
         self._fall_back = fall_back
         self._item = rows.matrix.dtype.itemsize
         self._kernels = kernels_of(rows.d, rows.matrix.dtype == np.float64, rows.weights is not None)
-        self._blocks = BLOCKS_PER_PROCESSOR * processors
+        self._processors, self._shared = processors, shared_bytes
         row_bytes = rows.d * self._item + 8 * (rows.weights is not None)
         # Rows as they come and by columns, while they are turned; labels and distances for each row besides.
         whole = rows.n * (row_bytes + 12) + streamed_bytes
@@ -175,37 +181,26 @@ class CudaRows:
 
         Where their sums do not fit into shared memory together, the rows are read on the card as often as needed.
         """
-        from engine.clustering.cuda_kernels import LANES, add_in_order, cuda, shared_bytes
+        from engine.clustering.cuda_kernels import cuda
 
         if not len(models):
             return []
         d = self.d
         bounds = np.cumsum([0, *(len(model) for model in models)], dtype=np.int64)
         C = [self.host.narrow(model) for model in models]
-        launches = []
-        for first, last, low, high in self._windows(bounds):
-            own = bounds[first : last + 1] - bounds[first]
-            launches.append(
-                (cuda.to_device(np.concatenate(C[first:last])), cuda.to_device(own), int(bounds[first]), low, high)
-            )
+        queue = list(launches(bounds, cuda.to_device(np.concatenate(C)), d, self._item))
         sums = np.zeros((int(bounds[-1]), d + 2))
-        waiting: list[tuple[Any, int, int]] = []
+        waiting: list[tuple[Any, Launch]] = []
         # Memory is given back afterwards: that would wait for everything that is queued.
         with cuda.defer_cleanup():
             for part in self._parts():
-                blocks = self._blocks_for(part.n)
-                for centroids, own, offset, low, high in launches:
-                    found = cuda.device_array((blocks, high - low, d + 2), np.float64, stream=part.stream)
-                    added = cuda.device_array((high - low) * (d + 2), np.float64, stream=part.stream)
-                    room = shared_bytes(d, self._item, centroids.size // d, high - low)
-                    self._kernels.step[blocks, LANES, part.stream, room](
-                        part.X, part.n, part.weights, centroids, own, low - offset, high - offset, found
-                    )
-                    add_in_order[-(-added.size // LANES), LANES, part.stream](found.reshape(blocks, added.size), added)
-                    waiting.append((added, low, high))
+                for launch in queue:
+                    added = cuda.device_array((launch.high - launch.low) * (d + 2), np.float64, stream=part.stream)
+                    self._add_up(part, launch, self._room_for(part, launch), added)
+                    waiting.append((added, launch))
         # Queued behind one another; the host waits here for the first time.
-        for added, low, high in waiting:
-            sums[low:high] += added.copy_to_host().reshape(high - low, d + 2)
+        for added, launch in waiting:
+            sums[launch.low : launch.high] += added.copy_to_host().reshape(-1, d + 2)
         self.host.check_total(sums[:, d + 1])
         return [
             Stats(counts=sums[low:high, d], sums=sums[low:high, :d], sse=sums[low:high, d + 1])
@@ -323,7 +318,7 @@ class CudaRows:
         self, starts: Centroids, rounds: int, shift_tolerance: float
     ) -> tuple[NDArray[np.float64], IntArray, IntArray]:
         """Queue so many moves of all starts, and fetch where they ended."""
-        from engine.clustering.cuda_kernels import LANES, MOVING, add_in_order, cuda, move, shared_bytes
+        from engine.clustering.cuda_kernels import LANES, MOVING, cuda, move
 
         assert self._kept is not None
         S, k, d = starts.shape
@@ -333,54 +328,37 @@ class CudaRows:
         narrow = cuda.to_device(np.concatenate([self.host.narrow(start) for start in starts]))
         moves, ends = cuda.to_device(np.zeros(S, np.int64)), cuda.to_device(np.full(S, MOVING, np.int64))
         sums = cuda.device_array(S * k * (d + 2), np.float64)
-        blocks = self._blocks_for(part.n)
-        launches = []
-        for first, last, low, high in self._windows(bounds):
-            own = cuda.to_device(bounds[first : last + 1] - bounds[first])
-            found = cuda.device_array((blocks, high - low, d + 2), np.float64)
-            centroids = narrow[int(bounds[first]) * d : int(bounds[last]) * d]
-            launches.append((centroids, own, int(bounds[first]), low, high, found))
+        queue = [(launch, self._room_for(part, launch)) for launch in launches(bounds, narrow, d, self._item)]
         for _ in range(rounds):
-            for centroids, own, offset, low, high, found in launches:
-                room = shared_bytes(d, self._item, centroids.size // d, high - low)
-                self._kernels.step[blocks, LANES, part.stream, room](
-                    part.X, part.n, part.weights, centroids, own, low - offset, high - offset, found
-                )
-                added = sums[low * (d + 2) : high * (d + 2)]
-                add_in_order[-(-added.size // LANES), LANES, part.stream](found.reshape(blocks, added.size), added)
+            for launch, found in queue:
+                self._add_up(part, launch, found, sums[launch.low * (d + 2) : launch.high * (d + 2)])
             move[S, LANES, part.stream, 8 * k * d](sums, exact, narrow, shift_tolerance, moves, ends)
         return exact.copy_to_host(), moves.copy_to_host(), ends.copy_to_host()
 
-    def _windows(self, bounds: IntArray) -> Iterator[tuple[int, int, int, int]]:
-        """Yield which models are measured together (first, last) and of which clusters they are added up (low, high).
+    def _room_for(self, part: Part, launch: Launch) -> Any:
+        """Return memory of the card for what each block of a launch adds up."""
+        from engine.clustering.cuda_kernels import cuda
 
-        Of many models, or many clusters, the sums do not fit into shared memory at once.
-        """
-        from engine.clustering.cuda_kernels import window_of
+        shape = (self._blocks_for(part.n, launch.room), launch.high - launch.low, self.d + 2)
+        return cuda.device_array(shape, np.float64, stream=part.stream)
 
-        first = 0
-        while first < len(bounds) - 1:
-            last = first + 1
-            while last < len(bounds) - 1:
-                together = int(bounds[last + 1] - bounds[first])
-                if window_of(self.d, self._item, together) < together:
-                    break
-                last += 1
-            room = window_of(self.d, self._item, int(bounds[last] - bounds[first]))
-            if room < 1:
-                raise DeviceError(
-                    f"clustering.device=cuda: {int(bounds[last] - bounds[first])} centroids of {self.d} features do "
-                    "not fit into the shared memory of a processor. Set clustering.device=auto or cpu, or lower k."
-                )
-            for low in range(int(bounds[first]), int(bounds[last]), room):
-                yield first, last, low, min(low + room, int(bounds[last]))
-            first = last
+    def _add_up(self, part: Part, launch: Launch, found: Any, added: Any) -> None:
+        """Queue a read of some rows, and the sum over its blocks."""
+        from engine.clustering.cuda_kernels import LANES, add_in_order
 
-    def _blocks_for(self, n: int) -> int:
-        """Return how many warps work on n rows: no more than there are tiles."""
+        blocks = found.shape[0]
+        self._kernels.step[blocks, LANES, part.stream, launch.room](
+            part.X, part.n, part.weights, launch.centroids, launch.bounds, launch.low - launch.offset,
+            launch.high - launch.offset, found,
+        )  # fmt: skip
+        add_in_order[-(-added.size // LANES), LANES, part.stream](found.reshape(blocks, added.size), added)
+
+    def _blocks_for(self, n: int, room: int = 0) -> int:
+        """Return how many warps work on n rows: as many as find ``room`` bytes of shared memory, and a tile."""
         from engine.clustering.cuda_kernels import shape_of
 
-        return max(1, min(self._blocks, -(-n // shape_of(self.d).tile)))
+        warps = min(MOST_WARPS, max(1, self._shared // (room + RESERVED_BYTES)))
+        return max(1, min(self._processors * warps, -(-n // shape_of(self.d).tile)))
 
     def _parts(self) -> Iterator[Part]:
         """Yield the rows on the card; those that stay, or all anew, part after part."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -293,6 +293,38 @@ class Baskets:
         item_start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         item = self.item[ranges(self.item_start[which], self.item_start[which + 1])]
         return Baskets(ids, self.products, basket_start.astype(np.int64), self.day[which], item_start, item)
+
+
+def baskets_of(given: Any) -> Baskets:
+    """Return purchase histories: those given, or those in the folder of a lake's history.
+
+    Raises
+    ------
+    SettingError
+        It is something else; the message says what to give in its place.
+
+    Examples
+    --------
+    >>> baskets_of([7, 9])
+    Traceback (most recent call last):
+    engine.errors.SettingError: history: expected purchase histories (Baskets); got list.
+    """
+    from engine.lake.table import Lake
+    from engine.recommend.history import History
+
+    if isinstance(given, Baskets):
+        return given
+    if isinstance(given, History):
+        return given.baskets()
+    told = f"history: expected purchase histories (Baskets); got {type(given).__name__}."
+    if isinstance(getattr(given, "history", None), Baskets):
+        # A recommender.
+        told += " It has them: give its .history, and its .segment_of as segments."
+    elif isinstance(given, Lake):
+        told += " engine.recommender(lake) reads them: give the .history of what it returns."
+    elif hasattr(given, "columns"):
+        told += " Make them of a frame with Baskets.from_frame; engine.recommender takes transactions."
+    raise SettingError(told)
 
 
 def _falls(values: NDArray[np.int32], start: NDArray[np.int64], *, least: int) -> bool:

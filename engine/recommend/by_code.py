@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from engine.schema import require_columns
 
 NAMES = ("name", "description", "product_name")
 """Columns of a table of products that can hold what a product is called, the first that is there."""
+
+MOST_COMPARED = 5_000
+"""Ids at most that a mistyped one is compared with, letter by letter: a hundred thousand take a second."""
 
 
 def as_ids(asked: pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -63,6 +67,46 @@ def asked_ids(given: Sequence[Any] | pl.Series, dtype: pl.DataType) -> pl.Series
         ) from None
 
 
+class RowsById:
+    """Finds the row of one customer in a history, in a few microseconds; ids are read as by :func:`asked_ids`.
+
+    Parameters
+    ----------
+    ids
+        Of all customers, each once.
+
+    Examples
+    --------
+    >>> rows = RowsById(pl.Series([9, 7]))
+    >>> rows.row(7), rows.row("7"), rows.row(8)
+    (1, 1, None)
+    """
+
+    def __init__(self, ids: pl.Series) -> None:
+        self._ids, self._text = ids, ids.dtype == pl.String
+        # Text as UTF-8, in whose order its letters are too.
+        array = np.array([one.encode() for one in ids]) if self._text else ids.to_numpy()
+        self._order = np.argsort(array, kind="stable")
+        self._sorted = array[self._order]
+
+    def row(self, customer_id: Any) -> int | None:
+        """Return the row of a customer, ``None`` where nobody has the id."""
+        if isinstance(customer_id, bool) or not isinstance(customer_id, str if self._text else Integral):
+            # In another type, "7" for 7: by the same rules as many.
+            try:
+                customer_id = asked_ids([customer_id], self._ids.dtype)[0]
+            except DataError:
+                return None
+        if customer_id is None or not len(self._ids):
+            return None
+        # A surrogate, or an end that such arrays cut off, is nobody's id.
+        key = customer_id.encode("utf-8", "replace") if self._text else int(customer_id)
+        if isinstance(key, int) and not -(2**63) <= key < 2**63:
+            return None
+        row = int(self._order[min(int(np.searchsorted(self._sorted, key)), len(self._ids) - 1)])
+        return row if self._ids[row] == customer_id else None
+
+
 def listed(given: Any) -> bool:
     """Return whether something is a list of values, and not one text.
 
@@ -102,6 +146,29 @@ def segment_keys(given: pl.Series) -> pl.Series:
         if (given == given.floor()).all() and (given.abs() < 2**53).all():
             given = given.cast(pl.Int64)
     return given.cast(pl.String)
+
+
+def segment_number(known: pl.Series, segment_id: Any) -> int:
+    """Return the place of a segment among the ids that are known; a number stands for its digits.
+
+    Raises
+    ------
+    DataError
+        There is no such segment.
+
+    Examples
+    --------
+    >>> segment_number(pl.Series(["0", "1"]), 1.0)
+    1
+    """
+    key = segment_id
+    if isinstance(segment_id, Real) and not isinstance(segment_id, bool):
+        key = segment_keys(pl.Series([segment_id]))[0]
+    place = known.index_of(key) if isinstance(key, str) else None
+    if place is None:
+        there = ", ".join(known) or "none: the recommender was fitted without segments"
+        raise DataError(f"segment_id: expected one of {there}; got {segment_id!r}.")
+    return place
 
 
 def named(codes: pl.Series, products: pl.DataFrame | None, name: str | None) -> pl.DataFrame:
@@ -164,21 +231,60 @@ def excluded(products: pl.DataFrame, category: str | None, exclude: Sequence[Any
         return which
     if not listed(exclude):
         raise SettingError(f"exclude: expected a list of product ids and categories; got {exclude!r}.")
+    if category == "product_id":
+        category = None  # whole categories are recommended
     ids = products["product_id"].cast(pl.String)
     kinds = ids if category is None else products[category].cast(pl.String)
     for value in map(str, exclude):
         own = ((ids == value) | (kinds == value)).fill_null(False).to_numpy()
         if not own.any():
-            raise SettingError(
-                f"exclude: {value!r} is no product that anybody bought."
-                if category is None
-                else f"exclude: {value!r} is no product that anybody bought, and no {category}: there are "
-                f"{_some(kinds.unique().drop_nulls().sort())}."
-            )
+            no_kind = "" if category is None else f", and no {category}"
+            there = "" if category is None else f" There are {_some(kinds.unique().drop_nulls().sort())}."
+            close = closest(value, products, category)
+            raise SettingError(f"exclude: {value!r} is no product that anybody bought{no_kind}{close}.{there}")
         which |= own
     if len(which) and which.all():
         raise SettingError("exclude: it leaves no product to offer. Exclude fewer.")
     return which
+
+
+def closest(given: str, products: pl.DataFrame, category: str | None = None) -> str:
+    """Return the rest of a sentence about a value that is no id and no category: what may have been meant.
+
+    Parameters
+    ----------
+    given
+        What came.
+    products
+        By code: ``product_id`` and ``name``.
+    category
+        Their column with the category, where that may be meant too.
+
+    Examples
+    --------
+    >>> products = pl.DataFrame({"product_id": ["p1", "p2"], "name": ["fuel", "milk"], "kind": ["GAS", "DAIRY"]})
+    >>> closest("Fuel", products, "kind")
+    " (names do not count, ids and categories do: 'fuel' is p1, of GAS)"
+    >>> closest("DIARY", products, "kind")
+    " (did you mean 'DAIRY'?)"
+    """
+    ids, names = products["product_id"].cast(pl.String), products["name"].cast(pl.String)
+    kinds = ids.clear() if category is None else products[category].cast(pl.String)
+    meant = {each.casefold(): each for each in names.unique().drop_nulls().sort()}
+    meant |= {each.casefold(): each for each in kinds.unique().drop_nulls().sort()}
+    if len(ids) <= MOST_COMPARED:
+        meant |= {each.casefold(): each for each in ids}
+    near = difflib.get_close_matches(given.strip().casefold(), meant, n=1)
+    if not near:
+        return ""
+    found = meant[near[0]]
+    if (ids == found).any() or (kinds == found).any():
+        return f" (did you mean {found!r}?)"
+    called = products.filter(names == found)
+    what = "ids do" if category is None else "ids and categories do"
+    of = "" if category is None else _some(called[category].cast(pl.String).drop_nulls().unique().sort(), 3)
+    codes = _some(called["product_id"].cast(pl.String), 3)
+    return f" (names do not count, {what}: {found!r} is {codes}{f', of {of}' if of else ''})"
 
 
 def numbered(
@@ -212,8 +318,8 @@ def numbered(
     return known, numbers.cast(pl.Int32).fill_null(-1).to_numpy()
 
 
-def _some(names: pl.Series) -> str:
-    return ", ".join(names.head(10).to_list()) + " …" * (len(names) > 10)
+def _some(names: pl.Series, most: int = 10) -> str:
+    return ", ".join(names.head(most).to_list()) + " …" * (len(names) > most)
 
 
 def _check_column(key: str, column: Any) -> None:

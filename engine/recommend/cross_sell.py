@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from engine.clustering.jit import numba_threads
 from engine.errors import DataError, SettingError
 from engine.recommend.adoption import Clock, Group
+from engine.recommend.baskets import Baskets, baskets_of
 from engine.recommend.cross_evidence import COLUMNS, evidence
 from engine.recommend.cross_rules import find_rules
 from engine.recommend.segment_numbers import checked_segments
 from engine.schema import check_language
 
 if TYPE_CHECKING:
-    from engine.recommend.baskets import Baskets
     from engine.recommend.cross_rules import Found
 
 _EVERYDAY = {"segment": pl.Int32, "product": pl.String, "customers": pl.Int64, "share": pl.Float64}
@@ -88,6 +88,7 @@ class CrossSell:
         DataError
             The segment was not looked at, or nobody in the history bought the product.
         """
+        history = baskets_of(history)
         segments = checked_segments(segments, history.n)
         if segment not in self.segments["segment"]:
             known = ", ".join(map(str, self.segments["segment"])) or "none"
@@ -225,6 +226,7 @@ def cross_sell(
     >>> found.everyday["product"].to_list()
     ['bread', 'milk']
     """
+    history = baskets_of(history)
     _check_settings(least_customers, most_pairs, most_sets, within_days, everyday_share, widest_customer, false_share)
     of = np.zeros(history.n, dtype=np.int32) if segments is None else checked_segments(segments, history.n)
     found: dict[int, tuple[Group, Found]] = {}

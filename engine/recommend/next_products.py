@@ -1,20 +1,21 @@
-"""What each segment will most probably try next: shares of customers, counted at a date that has passed."""
+"""What was new in each segment's next baskets: shares of customers, counted at a date that has passed."""
 
 from __future__ import annotations
 
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import DataError, SettingError
-from engine.recommend.chance import wilson
+from engine.recommend.baskets import Baskets, baskets_of
+from engine.recommend.chance import at_least, wilson
 from engine.recommend.segment_numbers import checked_segments
 
-if TYPE_CHECKING:
-    from engine.recommend.baskets import Baskets
+FALLEN = 0.01
+"""Probability below which it is no chance any more that a product is bought so little at the end."""
 
 _SCHEMA = {
     "segment": pl.Int32,
@@ -31,7 +32,13 @@ _SCHEMA = {
 
 
 def next_products(
-    history: Baskets, segments: NDArray[np.int32], day: int, *, most: int = 10, least_customers: int = 5
+    history: Baskets,
+    segments: NDArray[np.int32],
+    day: int,
+    *,
+    most: int = 10,
+    least_customers: int = 5,
+    without: NDArray[np.bool_] | None = None,
 ) -> pl.DataFrame:
     """Rank, for each segment, the products that its customers' next basket after a date held as new.
 
@@ -52,6 +59,8 @@ def next_products(
         Products of each segment.
     least_customers
         Customers that a product needs to be named.
+    without
+        Products that are not to be named, shape (m,): those of :func:`falling_off`; by default none.
 
     Returns
     -------
@@ -64,7 +73,7 @@ def next_products(
     Raises
     ------
     SettingError
-        A setting is out of range, or ``segments`` has another length.
+        A setting is out of range, or ``segments`` or ``without`` has another length.
     DataError
         Nobody of any segment bought both before the day and after.
 
@@ -80,10 +89,17 @@ def next_products(
     >>> found.select("product", "customers", "customers_new", "probability").row(0)
     ('lemon', 8, 6, 0.75)
     """
+    history = baskets_of(history)
     of = checked_segments(segments, history.n)
     for name, value in (("most", most), ("least_customers", least_customers)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise SettingError(f"{name}: expected a whole number, at least 1; got {value!r}.")
+    never = np.zeros(history.m, dtype=bool) if without is None else np.asarray(without)
+    if never.shape != (history.m,) or never.dtype != np.bool_:
+        raise SettingError(
+            f"without: expected true or false for each of {history.m:,} products; got {never.dtype} of shape "
+            f"{never.shape}. Take what falling_off returns."
+        )
     owner = np.repeat(np.arange(history.n), np.diff(history.basket_start))
     earlier = np.bincount(owner[history.day < day], minlength=history.n)
     following = history.basket_start[:-1] + earlier
@@ -104,8 +120,9 @@ def next_products(
         ours = came_back & (of == segment)
         n = int(ours.sum())
         first = np.bincount(new[ours[new // history.m]] % history.m, minlength=history.m)
-        without = n - np.bincount(held[ours[held // history.m]] % history.m, minlength=history.m)
-        best = np.argsort(-first, kind="stable")[:most]
+        lacking = n - np.bincount(held[ours[held // history.m]] % history.m, minlength=history.m)
+        best = np.argsort(-first, kind="stable")
+        best = best[~never[best]][:most]
         best = best[first[best] >= least_customers]
         low, high = wilson(first[best], np.full(len(best), n))
         columns: dict[str, Any] = {
@@ -117,11 +134,58 @@ def next_products(
             "probability": first[best] / n,
             "probability_low": low,
             "probability_high": high,
-            "customers_without": without[best],
-            "probability_without": first[best] / np.maximum(without[best], 1),
+            "customers_without": lacking[best],
+            "probability_without": first[best] / np.maximum(lacking[best], 1),
         }
         frames.append(pl.DataFrame({name: pl.Series(name, columns[name], dtype=_SCHEMA[name]) for name in _SCHEMA}))
     return pl.concat(frames)
+
+
+def falling_off(history: Baskets, first: int, end: int) -> NDArray[np.bool_]:
+    """Tell of which products so little is bought in the last third of some days that they are on their way out.
+
+    Christmas decorations are the new product of December, and on 2 January nobody is to be offered them. Compared are
+    the baskets with the product in the last third of the days and in the first two. If it were bought as evenly as
+    all else, each of its n baskets would lie in the last third with probability q, the share of all baskets that lie
+    there. A product falls off where so few or fewer in the last third have a probability below :data:`FALLEN`
+    (one-sided, binomial: the conditional comparison of two Poisson rates, Przyborowski and Wilenski, Biometrika 31
+    (1940), 313-323). Of products that do not fall off, up to 1 in 100 is told to. With q of a third it takes a dozen
+    baskets to tell: what was bought less often never falls off.
+
+    Parameters
+    ----------
+    history
+        Baskets of those days; others do not count.
+    first, end
+        The first of the days, and the one behind the last, since 1970-01-01. With fewer than 3 nothing falls off.
+
+    Returns
+    -------
+    ndarray of bool, shape (m,)
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> import polars as pl
+    >>> from engine.recommend.baskets import Baskets
+    >>> rows = pl.DataFrame([(c, date(1970, 1, 1 + c % 9), p) for c in range(90) for p in ("tea", "star")
+    ...     if p == "tea" or c % 9 < 6], ["customer_id", "timestamp", "product_id"], orient="row")
+    >>> history = Baskets.from_frame(rows, basket="day")
+    >>> dict(zip(history.products, falling_off(history, 0, 9).tolist()))
+    {'tea': False, 'star': True}
+    """
+    if end - first < 3:
+        return np.zeros(history.m, dtype=bool)
+    inside = (history.day >= first) & (history.day < end)
+    begins = end - (end - first) // 3
+    early = inside & (history.day < begins)
+    if not inside.any():
+        return np.zeros(history.m, dtype=bool)
+    basket = history.basket_of()
+    before, all_of_it = (np.bincount(history.item[some[basket]], minlength=history.m) for some in (early, inside))
+    # So few at the end is the same as so many before it.
+    chance = at_least(before, all_of_it * (early.sum() / inside.sum()), all_of_it)
+    return chance < FALLEN
 
 
 def _distinct(who: NDArray[np.int64], item: NDArray[np.int32], m: int) -> NDArray[np.int64]:

@@ -177,6 +177,7 @@ class OneByOne:
             )
             shown = dict(zip(FIGURES, figures, strict=True))
             called = self._names[partner] if partner >= 0 else ""
+            same = partner >= 0 and called == self._names[code]
             offers.append(
                 {
                     "rank": q + 1,
@@ -184,7 +185,7 @@ class OneByOne:
                     "product": self._names[code],
                     "score": float(scores[q]),
                     "reason": reason,
-                    "why": sentence(reason, shown, product=called, language=language),
+                    "why": sentence(reason, shown, product=called, same=same, language=language),
                     **shown,
                 }
             )

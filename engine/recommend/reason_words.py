@@ -15,8 +15,11 @@ _TEXTS = {
         "habit": "bought {every}",
         "owned": "last bought {ago}",
         "alike": "{count} of the {of} most similar customers buy it",
+        "habit_lately": "bought {every}, last {last}",
         "along": "goes with {product}, bought before",
+        "along_same": "goes with another kind of it, bought before",
         "following": "often bought after {product}",
+        "following_same": "often bought after another kind of it",
         "segment": "bought {lift} times as often in this segment",
         "fresh": "bought {lift} times as often as usual these days",
         "popular": "one of the most bought products",
@@ -25,8 +28,11 @@ _TEXTS = {
         "habit": "compra habitual, {every}",
         "owned": "última compra {ago}",
         "alike": "lo compran {count} de los {of} clientes más parecidos",
+        "habit_lately": "compra habitual, {every}; la última, {last}",
         "along": "va bien con una compra anterior: {product}",
+        "along_same": "va bien con otra variedad de lo mismo, ya comprada",
         "following": "suele comprarse después de {product}",
+        "following_same": "suele comprarse después de otra variedad de lo mismo",
         "segment": "en este segmento se compra {lift} veces lo habitual",
         "fresh": "estos días se compra {lift} veces lo habitual",
         "popular": "uno de los productos más comprados",
@@ -48,16 +54,29 @@ _SPANS = {
         "es": ("ayer", "hace {} días", "hace una semana", "hace {} semanas", "hace {} meses", "hace {} años"),
     },
 }  # fmt: skip
+_SPANS["last"] = _SPANS["ago"]
 _TODAY = {"en": "today", "es": "hoy"}
 
-_UP_TO = (1.5, 6.0, 10.5, 56.0, 700.0)
+_UP_TO = {
+    "every": (1.5, 6.0, 10.5, 56.0, 700.0),
+    "ago": (1.5, 6.0, 10.5, 56.0, 700.0),
+    # Of a habit the last purchase is told because it is recent: up to three weeks in days.
+    "last": (1.5, 20.5, 20.5, 56.0, 700.0),
+}
 """Days up to which a span is a day, days, a week, weeks, months; beyond it is years."""
 
 _PER = (None, 1.0, None, 7.0, 30.4, 365.25)
 
 
+LATELY = 4
+"""A habit's last purchase is told of where so many times the days since do not fill the interval."""
+
+
 def with_text(table: pl.DataFrame, names: pl.DataFrame | None = None, *, language: str = "en") -> pl.DataFrame:
     """Add the column ``why``: the reason as a sentence that can be shown to the customer, and to others about them.
+
+    Where a habit was kept less than a quarter of its interval ago, that is said too. A partner of the product's own
+    name is another kind of it.
 
     Parameters
     ----------
@@ -69,19 +88,34 @@ def with_text(table: pl.DataFrame, names: pl.DataFrame | None = None, *, languag
         ``en`` or ``es``.
     """
     texts = _TEXTS[check_language(language)]
-    other = pl.col("with_product")
+    other, same = pl.col("with_product"), pl.lit(False)
     if names is not None:
-        called = names.unique("product_id", keep="first").select(
-            pl.col("product_id").alias("with_product"), pl.col("name").alias("_called")
-        )
+        known = names.unique("product_id", keep="first")
+        called = known.select(pl.col("product_id").alias("with_product"), pl.col("name").alias("_called"))
+        own = known.select("product_id", pl.col("name").alias("_own"))
         table = table.join(called, on="with_product", how="left", maintain_order="left")
+        table = table.join(own, on="product_id", how="left", maintain_order="left")
         other = pl.coalesce("_called", "with_product")
+        same = (pl.col("_called") == pl.col("_own")).fill_null(False)
+    lately = pl.col("days_since_bought") * LATELY < pl.col("interval_days")
+    told = (
+        pl.when(pl.col("reason").cast(pl.String).is_in(["along", "following"]) & same)
+        .then(pl.concat_str([pl.col("reason").cast(pl.String), pl.lit("_same")]))
+        .when((pl.col("reason") == "habit") & lately)
+        .then(pl.lit("habit_lately"))
+        .otherwise(pl.col("reason").cast(pl.String))
+    )
+    table = table.with_columns(told.alias("_told"))
+    every = _spoken("every", "interval_days", language)
     figures = {
-        "habit": [_spoken("every", "interval_days", language)],
+        "habit": [every],
+        "habit_lately": [every, _spoken("last", "days_since_bought", language)],
         "owned": [_spoken("ago", "days_since_bought", language)],
         "alike": [pl.col("nearest"), pl.col("nearest_of")],
         "along": [other],
+        "along_same": [],
         "following": [other],
+        "following_same": [],
         "segment": [_number("lift", language)],
         "fresh": [_number("lift", language)],
         "popular": [],
@@ -93,11 +127,18 @@ def with_text(table: pl.DataFrame, names: pl.DataFrame | None = None, *, languag
             [pl.lit(pieces[0])]
             + [x for part, piece in zip(parts, pieces[1:], strict=True) for x in (part.cast(pl.String), pl.lit(piece))]
         )
-        why = pl.when(pl.col("reason") == reason).then(said).otherwise(why)
-    return table.with_columns(why.alias("why")).drop("_called", strict=False)
+        why = pl.when(pl.col("_told") == reason).then(said).otherwise(why)
+    return table.with_columns(why.alias("why")).drop("_called", "_own", "_told", strict=False)
 
 
-def sentence(reason: str, figures: Mapping[str, Any], *, product: str | None = None, language: str = "en") -> str:
+def sentence(
+    reason: str,
+    figures: Mapping[str, Any],
+    *,
+    product: str | None = None,
+    same: bool = False,
+    language: str = "en",
+) -> str:
     """Return one reason as a sentence, as :func:`with_text` does for many.
 
     Parameters
@@ -108,17 +149,26 @@ def sentence(reason: str, figures: Mapping[str, Any], *, product: str | None = N
         ``interval_days``, ``days_since_bought``, ``nearest``, ``nearest_of``, ``lift``: what the reason needs of them.
     product
         What the other product is called, where the reason speaks of one.
+    same
+        Whether the product itself has that name too.
 
     Examples
     --------
     >>> sentence("habit", {"interval_days": 20.6})
     'bought every 3 weeks'
+    >>> sentence("habit", {"interval_days": 120, "days_since_bought": 11})
+    'bought every 4 months, last 11 days ago'
     >>> sentence("alike", {"nearest": 12, "nearest_of": 20}, language="es")
     'lo compran 12 de los 20 clientes más parecidos'
     """
-    text = _TEXTS[check_language(language)][reason]
+    texts = _TEXTS[check_language(language)]
+    text = texts[f"{reason}_same" if same and reason in ("along", "following") else reason]
     if reason == "habit":
-        return text.format(every=_span("every", figures["interval_days"], language))
+        every, since = figures["interval_days"], figures.get("days_since_bought")
+        if since is not None and since * LATELY < every:
+            last = _span("last", since, language)
+            return texts["habit_lately"].format(every=_span("every", every, language), last=last)
+        return text.format(every=_span("every", every, language))
     if reason == "owned":
         return text.format(ago=_span("ago", figures["days_since_bought"], language))
     if reason == "alike":
@@ -129,9 +179,9 @@ def sentence(reason: str, figures: Mapping[str, Any], *, product: str | None = N
 
 
 def _span(kind: str, days: float, language: str) -> str:
-    if kind == "ago" and days < 1:
+    if kind != "every" and days < 1:
         return _TODAY[language]
-    place = next((i for i, most in enumerate(_UP_TO) if days < most), len(_UP_TO))
+    place = next((i for i, most in enumerate(_UP_TO[kind]) if days < most), len(_UP_TO[kind]))
     per = _PER[place]
     return _SPANS[kind][language][place].format("" if per is None else round(days / per))
 
@@ -140,12 +190,14 @@ def _spoken(kind: str, column: str, language: str) -> pl.Expr:
     """Return the spans of a column in words; as :func:`_span`, for many."""
     days = pl.col(column).cast(pl.Float64)
     said = pl.lit(None, pl.String)
-    for most, words, per in reversed(list(zip((*_UP_TO, float("inf")), _SPANS[kind][language], _PER, strict=True))):
+    for most, words, per in reversed(
+        list(zip((*_UP_TO[kind], float("inf")), _SPANS[kind][language], _PER, strict=True))
+    ):
         before, _, after = words.partition("{}")
         number = [] if per is None else [(days / per).round(mode="half_to_even").cast(pl.Int64).cast(pl.String)]
         text = pl.concat_str([pl.lit(before), *number, pl.lit(after)])
         said = pl.when(days < most).then(text).otherwise(said)
-    return pl.when(days < 1).then(pl.lit(_TODAY[language])).otherwise(said) if kind == "ago" else said
+    return pl.when(days < 1).then(pl.lit(_TODAY[language])).otherwise(said) if kind != "every" else said
 
 
 def _number(column: str, language: str) -> pl.Expr:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
-from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 from engine.errors import DataError, SettingError
 from engine.features.store import parse_as_of
 from engine.neighbours.checks import check_seed
-from engine.recommend.baskets import Baskets
-from engine.recommend.by_code import asked_ids, categories, excluded, listed, named, numbered, segment_keys
+from engine.recommend.baskets import Baskets, baskets_of
+from engine.recommend.by_code import RowsById, asked_ids, categories, excluded, listed, named, numbered, segment_number
 from engine.recommend.next_basket import MOST_K, NextBasket
 from engine.recommend.one_customer import OneByOne
 from engine.recommend.reason_words import with_text
@@ -112,7 +111,7 @@ class CustomerRecommender:
             ``product_id`` and what is known of each; by default what the folder has.
         name
             Its column with what a product is called; by default the first of
-            :data:`engine.recommend.by_code.NAMES` that is there, else the id.
+            :data:`engine.recommend.by_code.NAMES` that is there. Where there is none, ``product`` is the id.
         category
             Its column with the category: what is known of it helps where a product is rare, and ``repurchase`` speaks
             of it.
@@ -136,7 +135,7 @@ class CustomerRecommender:
         DataError, ColumnsMissingError, SettingError
             Tables that do not fit, no customer with two baskets, an unknown column or category.
         """
-        own = _baskets_of(history)
+        own = baskets_of(history)
         if not isinstance(history, Baskets):
             as_of = as_of or history.as_of
             products = history.products if products is None else products
@@ -224,9 +223,10 @@ class CustomerRecommender:
         rows = np.arange(self.history.n) if customer_ids is None else self.rows_of(customer_ids)
         missing = int((rows < 0).sum())
         if missing:
+            first = list(() if customer_ids is None else customer_ids)[int((rows < 0).argmax())]
             raise DataError(
-                f"{missing:,} of {len(rows):,} customers are not known here: they bought nothing before "
-                f"{self.as_of:%Y-%m-%d}. Leave them out, or recommend by basket and segment."
+                f"customer_ids: {missing:,} of {len(rows):,} customers are not known here, such as {first!r}: they "
+                f"bought nothing before {self.as_of:%Y-%m-%d}. Leave them out, or recommend by basket and segment."
             )
         # An empty table has its columns too.
         for begin in range(0, max(len(rows), 1), PART_CUSTOMERS):
@@ -234,17 +234,8 @@ class CustomerRecommender:
             yield self._explained(self.history.take(part), self.segment_of[part], k, only, language)
 
     def row_of(self, customer_id: Any) -> int | None:
-        """Return the row of a customer in the history, ``None`` where nobody has the id."""
-        ids, order = self._by_id
-        if isinstance(customer_id, bool) or not isinstance(customer_id, str if ids.dtype.kind == "S" else Integral):
-            return None
-        # A surrogate, or an end that such arrays cut off, is nobody's id.
-        key = customer_id.encode("utf-8", "replace") if isinstance(customer_id, str) else int(customer_id)
-        if isinstance(key, int) and not -(2**63) <= key < 2**63:
-            return None
-        place = int(np.searchsorted(ids, key))
-        row = int(order[min(place, len(ids) - 1)]) if len(ids) else -1
-        return row if row >= 0 and self.history.customer_ids[row] == customer_id else None
+        """Return the row of a customer in the history, ``None`` for nobody; ids are read as by :meth:`rows_of`."""
+        return self._by_id.row(customer_id)
 
     def for_customer(
         self, customer_id: Any, *, k: int = 10, only: str | None = None, language: str = "en"
@@ -260,7 +251,10 @@ class CustomerRecommender:
         """
         row = self.row_of(customer_id)
         if row is None:
-            raise DataError("customer: not known here. Recommend by basket and segment.")
+            raise DataError(
+                f"customer_id: {customer_id!r} is not known here: nothing was bought before {self.as_of:%Y-%m-%d}. "
+                "Recommend by basket and segment."
+            )
         return self.one_by_one.customer(row, _checked_k(k), only=only, language=language)
 
     def for_basket(
@@ -296,19 +290,52 @@ class CustomerRecommender:
             raise DataError(
                 f"basket: none of the {len(product_ids)} products is known here. Give product ids such as {example}."
             )
-        return one.basket(product_ids, _checked_k(k), segment=self._segment_number(segment_id), language=language)
+        return one.basket(product_ids, _checked_k(k), segment=self._segment(segment_id), language=language)
 
-    def _segment_number(self, segment_id: Any) -> int | None:
-        if segment_id is None:
-            return None
-        known = self.segments["segment_id"].to_list()
-        key = segment_id
-        if isinstance(segment_id, Real) and not isinstance(segment_id, bool):
-            key = segment_keys(pl.Series([segment_id]))[0]
-        if not isinstance(key, str) or key not in known:
-            there = ", ".join(known) or "none: the recommender was fitted without segments"
-            raise DataError(f"segment_id: expected one of {there}; got {segment_id!r}.")
-        return known.index(key)
+    def customers_for(
+        self,
+        product_id: Any,
+        *,
+        segment_id: Any = None,
+        most: int = 1_000,
+        only: str | None = None,
+        language: str = "en",
+    ) -> pl.DataFrame:
+        """Return who to offer a product to: the customers for whom it scores best, each with the reason.
+
+        Parameters
+        ----------
+        product_id
+            What is offered; a whole number stands for its digits.
+        segment_id
+            Only customers of this segment; by default of all.
+        most
+            How many customers; fewer come where there are fewer.
+        only
+            ``"new"``: customers who have not bought it so far; ``"bought"``: those who have; by default both.
+        language
+            Of ``why``.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``customer_id``, ``score`` (the highest first), ``reason``, ``why`` and the reason's figures, as of
+            :meth:`recommend`. Left out: owners of what is bought once, and customers for whom nothing speaks.
+
+        Raises
+        ------
+        DataError
+            Nobody bought the product, or it is excluded; the segment is not known.
+        SettingError
+            ``most``, ``only`` or ``language`` is none of those that there are.
+        """
+        from engine.recommend.for_product import customers_for
+
+        segment = self._segment(segment_id)
+        return customers_for(self, product_id, segment=segment, most=most, only=only, language=language)
+
+    def _segment(self, segment_id: Any) -> int | None:
+        return None if segment_id is None else segment_number(self.segments["segment_id"], segment_id)
 
     @cached_property
     def one_by_one(self) -> OneByOne:
@@ -316,12 +343,8 @@ class CustomerRecommender:
         return OneByOne(self)
 
     @cached_property
-    def _by_id(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Ids in ascending order, text as UTF-8, and the row of each."""
-        ids = self.history.customer_ids
-        array = np.array([one.encode() for one in ids]) if ids.dtype == pl.String else ids.to_numpy()
-        order = np.argsort(array, kind="stable")
-        return array[order], order
+    def _by_id(self) -> RowsById:
+        return RowsById(self.history.customer_ids)
 
     def ready(self) -> None:
         """Build what :meth:`for_customer` and :meth:`for_basket` look up, so that the first request need not wait."""
@@ -360,19 +383,6 @@ class CustomerRecommender:
         from engine.recommend.recommender_folder import load
 
         return load(Path(folder))
-
-
-def _baskets_of(history: Any) -> Baskets:
-    from engine.recommend.history import History
-
-    if isinstance(history, Baskets):
-        return history
-    if isinstance(history, History):
-        return history.baskets()
-    raise SettingError(
-        f"history: expected purchase histories, from Baskets.from_frame or of a lake; got {type(history).__name__}. "
-        "engine.recommender takes transactions."
-    )
 
 
 def _checked_k(k: Any) -> int:

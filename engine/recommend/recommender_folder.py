@@ -5,6 +5,7 @@ The folder names persons: their ids, what they bought, their segments.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import BundleError, DataError
-from engine.neighbours.folder import new_folder, read_manifest, write_manifest
+from engine.neighbours.folder import MANIFEST, new_folder, read_manifest, write_manifest
 from engine.recommend.baskets import Baskets
 from engine.recommend.blend import Blend
 from engine.recommend.knowledge import Knowledge
@@ -66,6 +67,15 @@ def save(recommender: CustomerRecommender, target: Path) -> None:
             "arrays": sorted(arrays),
         }
         write_manifest(folder, format=FORMAT, version=VERSION, body=body)
+
+
+def is_recommender(folder: Path) -> bool:
+    """Return whether a folder's manifest says that it is a recommender, of whatever version."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
 
 
 def load(folder: Path) -> CustomerRecommender:

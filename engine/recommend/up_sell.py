@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import DataError, SettingError
+from engine.recommend.baskets import Baskets, baskets_of
 from engine.recommend.chance import false_shares, fisher, share_ratio_interval
 from engine.recommend.segment_numbers import checked_segments
 from engine.schema import Word, check_language, require_columns
-
-if TYPE_CHECKING:
-    from engine.recommend.baskets import Baskets
 
 Counts = NDArray[np.int64]
 
@@ -147,6 +144,7 @@ def up_sell(
     >>> found.segments.select("products", "pairs", "pairs_next", "told").row(0)
     (2, 1, 1, 1)
     """
+    history = baskets_of(history)
     of = checked_segments(segments, history.n)
     _check_settings(order, least_customers, most_price_ratio, most_pairs, false_share)
     code, category, price = _described(history, products)

@@ -27,6 +27,8 @@ def segment_offers(
     listed: int = LISTED,
     why: Mapping[str, str] | None = None,
     period: str = "",
+    days: int | None = None,
+    least_to_offer: int = 1,
 ) -> dict[str, Any]:
     """Return what a page shows of one segment; the template is ``offers.html.j2``.
 
@@ -34,8 +36,8 @@ def segment_offers(
     ----------
     tried, rules, dearer
         Rows of ``next_products``, ``cross_sell`` and ``up_sell``, the best first; ``None`` where there is no table.
-        Rules that could be offered to nobody are not listed, and those of one kind (``same_kind``) only where there
-        are no others.
+        Rules that could be offered to fewer than ``least_to_offer`` are not listed, and those of one kind
+        (``same_kind``) only where there are no others.
     say, to
         Texts, with those of :data:`engine.report.recommend_words.SEGMENT_OFFER_TEXTS`, and figures.
     above
@@ -45,12 +47,16 @@ def segment_offers(
     why
         By the name of a table, why it has nothing for this segment.
     period
-        From when on it was counted what is tried next, in a sentence.
+        From when on it was counted what is new, in a sentence.
+    days
+        Over how many days that was, where it is known.
+    least_to_offer
+        Customers whom a rule must have left to offer to, at least 1.
     """
     reasons = why or {}
     return {
-        "next": None if tried is None else _tried(tried, say, to, listed, reasons, period),
-        "cross": None if rules is None else _rules(rules, say, to, listed, reasons),
+        "next": None if tried is None else _tried(tried, say, to, listed, reasons, period, days),
+        "cross": None if rules is None else _rules(rules, say, to, listed, reasons, least_to_offer),
         "up": None if dearer is None else _dearer(dearer, say, to, listed, reasons, above),
     }
 
@@ -81,21 +87,45 @@ def names_shared(*tables: tuple[Sequence[Row], Sequence[str]]) -> set[str]:
     return {name for name, ids in count.items() if ids > 1}
 
 
+def spanned(low: str, high: str) -> str:
+    """Return an interval; the sign that both ends have is written once.
+
+    Examples
+    --------
+    >>> spanned("0.5%", "2.2%"), spanned("2,8×", "4,7×"), spanned("< 0.1%", "0.4%")
+    ('0.5–2.2%', '2,8–4,7×', '< 0.1–0.4%')
+    """
+    sign = high[len(high.rstrip("%×\N{NO-BREAK SPACE}")) :]
+    return f"{low.removesuffix(sign)}–{high}"
+
+
 def _tried(
-    rows: Sequence[Row], say: Words, to: NumberFormat, listed: int, why: Mapping[str, str], period: str
+    rows: Sequence[Row],
+    say: Words,
+    to: NumberFormat,
+    listed: int,
+    why: Mapping[str, str],
+    period: str,
+    days: int | None,
 ) -> dict[str, Any]:
     if not rows:
         return {"finding": say("next_none"), "help": why.get("next_products", ""), "rows": []}
     shared = names_shared((rows, ["product"]))
+    span = say("next_span_unknown")
+    if days is not None:
+        span = say("next_span_day") if days == 1 else say("next_span", days=to.whole(days))
+    apart = all(rows[0]["probability_low"] > one["probability_high"] for one in rows[1:])
     return {
-        "finding": say("next_finding", product=_called(rows[0], "product", shared)),
+        "finding": say(
+            "next_finding" if apart else "next_alike", span=span, product=_called(rows[0], "product", shared)
+        ),
         "help": " ".join([say("next_help"), *([period] if period else [])]),
         "caption": say("next_caption", n=to.whole(rows[0]["customers"])),
         "rows": [
             {
                 "product": product_of(one),
                 "probability": to.percent(one["probability"]),
-                "range": say("range", low=to.percent(one["probability_low"]), high=to.percent(one["probability_high"])),
+                "range": spanned(to.percent(one["probability_low"]), to.percent(one["probability_high"])),
                 "customers": to.whole(one["customers_new"]),
             }
             for one in rows[:listed]
@@ -103,12 +133,17 @@ def _tried(
     }
 
 
-def _rules(rows: Sequence[Row], say: Words, to: NumberFormat, listed: int, why: Mapping[str, str]) -> dict[str, Any]:
+def _rules(
+    rows: Sequence[Row], say: Words, to: NumberFormat, listed: int, why: Mapping[str, str], least_to_offer: int
+) -> dict[str, Any]:
     if not rows:
         return {"finding": say("cross_none"), "help": why.get("cross_sell", ""), "rows": [], "notes": []}
-    some = [one for one in rows if one["customers_to_offer"]]
+    some = [one for one in rows if one["customers_to_offer"] >= least_to_offer]
+    taken = sum(not one["customers_to_offer"] for one in rows)
+    least = to.whole(least_to_offer)
     if not some:
-        return {"finding": say("cross_all_taken", n=to.whole(len(rows))), "help": "", "rows": [], "notes": []}
+        key = "cross_all_taken" if taken == len(rows) else "cross_all_few"
+        return {"finding": say(key, n=to.whole(len(rows)), least=least), "help": "", "rows": [], "notes": []}
     across = [one for one in some if not one.get("same_kind")]
     shown = across or some
     notes = [say("cross_order")] if "buyers_beyond_chance" in rows[0] else []
@@ -116,8 +151,9 @@ def _rules(rows: Sequence[Row], say: Words, to: NumberFormat, listed: int, why: 
         notes.append(say("cross_same_only"))
     elif len(across) < len(some):
         notes.append(say("cross_same_left", n=to.whole(len(some) - len(across))))
-    if len(some) < len(rows):
-        notes.append(say("cross_taken", n=to.whole(len(rows) - len(some))))
+    few = len(rows) - len(some) - taken
+    notes += [say("cross_few", n=to.whole(few), least=least)] if few else []
+    notes += [say("cross_taken", n=to.whole(taken))] if taken else []
     first, columns = shown[0], ("product_x", "product_x2", "product_y")
     shared = names_shared((shown, columns))
     offer = _called(first, "product_y", shared)
@@ -135,7 +171,7 @@ def _rules(rows: Sequence[Row], say: Words, to: NumberFormat, listed: int, why: 
                 "offer": product_of(one, "product_y"),
                 "share": to.percent(one["confidence"]),
                 "lift": to.times(one["lift"]),
-                "range": say("range", low=to.times(one["lift_low"]), high=to.times(one["lift_high"])),
+                "range": spanned(to.times(one["lift_low"]), to.times(one["lift_high"])),
                 "customers": to.whole(one["customers_to_offer"]),
             }
             for one in shown[:listed]

@@ -25,6 +25,9 @@ SHOWN_OF_NEW = ("recall", "hit", "ndcg")
 LISTED = 5
 """Products, and rules, that are listed of each segment."""
 
+LEAST_TO_OFFER = 10
+"""Customers whom a listed rule has left to offer to; with fewer it is not worth a campaign, and is counted only."""
+
 
 def render_recommendations(
     facts: Mapping[str, Any],
@@ -45,7 +48,8 @@ def render_recommendations(
         ``only`` (``new`` where nothing else was recommended, nor looked for), ``segments`` (``segment_id``, ``en``,
         ``es``, ``customers``, and ``rank``, 1 for the highest mean billing; without it they are numbered as they come)
         and ``notes`` (``en``, ``es``). Perhaps ``why_nothing`` (by table and segment id ``en`` and ``es``: why there is
-        nothing), ``next_products_from`` (ISO date), ``next_products_days``.
+        nothing), ``next_products_from`` (ISO date), ``next_products_days``, ``next_products_falling_off`` (what
+        was left out of them), ``categories`` (whether its products are categories).
     tables
         ``next_products``, ``cross_sell`` and ``up_sell``, those that there are: with ``segment_id``, and what products
         are called in columns ``name…`` where that is not their id.
@@ -94,7 +98,7 @@ def _head(
     rules = tables["cross_sell"].height if "cross_sell" in tables else None
     figures = [
         (customers, say("figure_customers")),
-        (to.whole(facts["products"]), say("figure_products")),
+        (to.whole(facts["products"]), say("figure_categories" if facts.get("categories") else "figure_products")),
         (to.whole(facts["recommendations"]), say("figure_recommendations")),
     ]
     # What was not looked for is no figure.
@@ -104,7 +108,7 @@ def _head(
         "title": say("recommend_title_bare", customers=customers)
         if recall is None
         else say("recommend_title_new" if _only_new(facts) else "recommend_title", share=share, k=to.whole(found["k"])),
-        "lead": say("recommend_lead", customers=customers, day=to.date(facts["as_of"])),
+        "lead": f"{say('recommend_lead', customers=customers, day=to.date(facts['as_of']))} {say('recommend_list')}",
         "figures": figures,
     }
 
@@ -196,10 +200,10 @@ def _segments(
 ) -> list[dict[str, Any]]:
     names = {mark.segment_id: mark.name for mark in marks}
     found = []
-    period = ""
+    period, days = "", facts.get("next_products_days")
     if facts.get("next_products_from"):
-        days, first = to.whole(facts["next_products_days"]), to.date(facts["next_products_from"])
-        period = say("next_period", days=days, first=first)
+        period = say("next_period", days=to.whole(days), first=to.date(facts["next_products_from"]))
+        period += f" {say('next_falling')}" if facts.get("next_products_falling_off") else ""
     for one, mark in sorted(zip(facts["segments"], marks, strict=True), key=lambda pair: pair[1].rank):
         tried, rules, dearer = (
             tables[name].get(mark.segment_id, []) if name in tables else None
@@ -215,9 +219,21 @@ def _segments(
         found.append(
             {
                 "mark": mark,
+                # A line breaks before the point and not behind it.
+                "title": mark.name.replace(" · ", " ·\N{NO-BREAK SPACE}"),
                 "count": say("one_customer") if count == 1 else say("customers_count", n=to.whole(count)),
                 "offers": segment_offers(
-                    tried, rules, dearer, say, to, above=above, listed=LISTED, why=why, period=period
+                    tried,
+                    rules,
+                    dearer,
+                    say,
+                    to,
+                    above=above,
+                    listed=LISTED,
+                    why=why,
+                    period=period,
+                    days=days,
+                    least_to_offer=LEAST_TO_OFFER,
                 ),
             }
         )

@@ -10,23 +10,27 @@ from engine.schema import Word
 SEGMENT_OFFER_TEXTS: Mapping[str, Word] = {
     "product": Word("Product", "Producto"),
     "offer_title": Word("What to offer", "Qué ofrecer"),
-    "next_finding": Word(
-        "What they most probably try next: {product}", "Lo que probarán con más probabilidad: {product}"
+    "next_finding": Word("New {span}: {product}", "Lo nuevo {span}: {product}"),
+    "next_alike": Word(
+        "No product stands out; most often new {span}: {product}",
+        "Ningún producto destaca; lo nuevo más frecuente {span}: {product}",
     ),
-    "next_none": Word("No product stands out as the next one", "Ningún producto destaca como el siguiente"),
+    "next_span": Word("in the last {days} days", "de los últimos {days} días"),
+    "next_span_day": Word("on the last day", "del último día"),
+    "next_span_unknown": Word("in the latest baskets", "de las últimas cestas"),
+    "next_none": Word("No new product stands out", "Ningún producto nuevo destaca"),
     "next_help": Word(
-        "Of the customers of the segment who came back, the share whose next basket had the product for the first"
-        " time.",
-        "De los clientes del segmento que volvieron, qué parte se llevó el producto por primera vez en su siguiente"
-        " cesta.",
+        "Of the customers of the segment who came back, the share whose first basket then had the product, and none"
+        " before.",
+        "De los clientes del segmento que volvieron, qué parte se llevó entonces el producto por primera vez en su"
+        " primera cesta.",
     ),
     "next_caption": Word(
         "New products in the next basket; {n} customers came back",
         "Productos nuevos en la siguiente cesta; {n} clientes volvieron",
     ),
     "probability": Word("Probability", "Probabilidad"),
-    "between": Word("Between", "Entre"),
-    "range": Word("{low} and {high}", "{low} y {high}"),
+    "between": Word("Interval", "Intervalo"),
     "cross_title": Word("Cross-selling", "Venta cruzada"),
     "cross_finding": Word(
         "Buyers of {bought} go on to {offer} {lift} times as often as expected",
@@ -34,12 +38,16 @@ SEGMENT_OFFER_TEXTS: Mapping[str, Word] = {
     ),
     "cross_and": Word("{one} and {other}", "{one} y {other}"),
     "cross_none": Word(
-        "No two products go together so often in this segment that it is surely more than chance.",
-        "En este segmento no hay dos productos que vayan juntos tanto como para descartar el azar.",
+        "No two products go together so often in this segment that it is surely more than chance",
+        "En este segmento no hay dos productos que vayan juntos tanto como para descartar el azar",
     ),
     "cross_all_taken": Word(
         "There is nobody left to offer to: in all {n} pairs and sets, whoever bought the first has the second already",
         "No queda a quién ofrecer: en las {n} combinaciones, quien compró el primero ya tiene el segundo",
+    ),
+    "cross_all_few": Word(
+        "Hardly anybody is left to offer to: in all {n} pairs and sets there are fewer than {least} customers",
+        "Apenas queda a quién ofrecer: en las {n} combinaciones hay menos de {least} clientes",
     ),
     "cross_help": Word(
         "How many times as often as expected the buyers of the first product take the second when they try something"
@@ -66,6 +74,10 @@ SEGMENT_OFFER_TEXTS: Mapping[str, Word] = {
     "cross_taken": Word(
         "Not listed: {n} in which whoever bought the first has the second already.",
         "No se muestran: {n} en las que quien compró el primero ya tiene el segundo.",
+    ),
+    "cross_few": Word(
+        "Not listed: {n} with fewer than {least} customers to offer it to.",
+        "No se muestran: {n} con menos de {least} clientes a quienes ofrecerlo.",
     ),
     "cross_caption": Word("{n} of {all} pairs and sets", "{n} de {all} combinaciones"),
     "cross_caption_all": Word("All that stand out: {all}", "Todas las que destacan: {all}"),
@@ -110,8 +122,13 @@ TEXTS: Mapping[str, Word] = {
         "For {customers} customers, by purchases before {day}.",
         "Para {customers} clientes, según las compras anteriores al {day}.",
     ),
+    "recommend_list": Word(
+        "The list for each customer is in recommendations.parquet.",
+        "La lista de cada cliente está en recommendations.parquet.",
+    ),
     "recommend_skip": Word("Skip to what to offer", "Ir a qué ofrecer"),
     "figure_products": Word("products", "productos"),
+    "figure_categories": Word("categories", "categorías"),
     "figure_recommendations": Word("recommendations", "recomendaciones"),
     "figure_found": Word("of the last basket foreseen", "de la última cesta, acertado"),
     "figure_rules": Word("cross-selling rules", "reglas de venta cruzada"),
@@ -120,8 +137,10 @@ TEXTS: Mapping[str, Word] = {
     "reasons_title": Word("Why these products", "Por qué estos productos"),
     "reasons_finding": Word("{share} of the recommendations: {reason}", "El {share} de las recomendaciones: {reason}"),
     "reasons_help": Word(
-        "Every recommendation has a reason, in a sentence that can be shown to the customer. One example of each.",
-        "Cada recomendación tiene un motivo, en una frase que se puede mostrar al cliente. Un ejemplo de cada uno.",
+        "Every recommendation has a reason, in a sentence that can be shown to the customer. Each has an example of"
+        " middle score.",
+        "Cada recomendación tiene un motivo, en una frase que se puede mostrar al cliente. De cada uno, un ejemplo de"
+        " puntuación intermedia.",
     ),
     "reasons_caption": Word("Reasons, the most frequent first", "Motivos, de más a menos frecuentes"),
     "reason": Word("Reason", "Motivo"),
@@ -184,6 +203,10 @@ TEXTS: Mapping[str, Word] = {
         " stay as they were.",
         "Se basa en los {days} días desde el {first} y vale para otros tantos, más o menos, mientras no cambien la"
         " temporada ni el surtido.",
+    ),
+    "next_falling": Word(
+        "What was bought much less towards the end of these days, as after a holiday, is left out.",
+        "No aparece lo que se compró mucho menos al final de esos días, como tras una fiesta.",
     ),
     "no_tables": Word(
         "Too little was bought to tell what goes with what.", "Se ha comprado demasiado poco para saber qué va con qué."

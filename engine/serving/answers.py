@@ -238,7 +238,7 @@ class NextProduct(Product):
 
 
 class NextProductsAnswer(_Answer):
-    """The products that customers of a segment will most probably try next."""
+    """The products that were new in the latest baskets of a segment's customers, the most frequent first."""
 
     segment_id: str
     name: str

@@ -184,7 +184,7 @@ def recommending_routes(state: State, access: Access, *, spoken: str) -> APIRout
         responses=problems(401, 404, 422, 429),
         dependencies=[role("classify")],
         tags=["recommendations"],
-        summary="What the customers of a segment will most probably try next",
+        summary="What was new in the latest baskets of a segment's customers",
     )
     async def next_products(
         segment_id: str,

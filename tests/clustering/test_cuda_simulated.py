@@ -9,12 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_kernels_of_the_gpu_in_the_simulator(tmp_path: Path) -> None:
+def test_the_kernels_of_the_gpu_in_the_simulator() -> None:
     # numba decides at its import whether there is a simulator.
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "tests/cuda"],
         cwd=ROOT,
-        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTEST_ADDOPTS": "", "NUMBA_CACHE_DIR": str(tmp_path)},
+        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         check=False,

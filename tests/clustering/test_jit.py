@@ -54,7 +54,7 @@ def told(tmp_path, monkeypatch, caplog):
 def test_a_compilation_is_told_once_and_machine_code_from_disk_is_not(told):
     ((level, message),) = told()
     assert level == logging.INFO
-    assert message == "compiling the kernels for this machine: up to half a minute, once"
+    assert message == "compiling the kernels for this machine: up to half a minute, once for each part"
     assert told() == []
 
 

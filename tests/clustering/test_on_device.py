@@ -27,7 +27,7 @@ ROWS = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> None:
     """A card of which is known that it can be used, and that no kernel can reach."""
-    found = Gpu("A card", (9, 0), 2, 2**30, 2**30, 1.0)
+    found = Gpu("A card", (9, 0), 2, 2**16, 2**30, 2**30, 1.0)
     monkeypatch.setattr("engine.device.usable_gpu", lambda: found)
 
 
@@ -82,7 +82,7 @@ def test_auto_says_why_it_stays_on_the_cpu(monkeypatch: pytest.MonkeyPatch, capl
 def test_auto_falls_back_before_it_begins_and_cuda_does_not(
     d: int, free: int, why: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("engine.device.usable_gpu", lambda: Gpu("A card", (9, 0), 2, free, free, 1.0))
+    monkeypatch.setattr("engine.device.usable_gpu", lambda: Gpu("A card", (9, 0), 2, 2**16, free, free, 1.0))
     monkeypatch.setattr(on_device, "PAYS_FROM_VALUES", 1)
     X = np.random.default_rng(1).normal(size=(80, d)).astype(np.float32)
     found = cluster(X, 2)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in scalar m
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> None:
     """The card as it is known after one try, and so few rows on it that the simulator is soon done with them."""
-    found = Gpu("the card", (9, 0), 1, 2**30, 2**30, 1.0)
+    found = Gpu("the card", (9, 0), 1, 2**16, 2**30, 2**30, 1.0)
     monkeypatch.setattr("engine.device.usable_gpu", lambda: found)
     monkeypatch.setattr(rows_cuda, "MOVES_AT_ONCE", 1)
     # Fewer are solved in memory, wherever they are.

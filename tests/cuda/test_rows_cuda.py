@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from engine.clustering import cuda_kernels
+from engine.clustering.cuda_launches import windows
 from engine.clustering.lloyd import lloyd
 from engine.clustering.rows import Stats
 from engine.clustering.rows_array import ArrayRows
@@ -96,7 +97,7 @@ def test_more_clusters_than_fit_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     # Room for some four clusters.
     monkeypatch.setattr(cuda_kernels, "SHARED_BYTES", 8 * 1024)
     card = on_card(rows)
-    assert len(list(card._windows(np.array([0, 2, 11, 14, 17])))) > 3
+    assert len(list(windows(np.array([0, 2, 11, 14, 17]), 4, 4))) > 3
     for one, other in zip(card.step(models), whole, strict=True):
         assert one.sums.tobytes() == other.sums.tobytes()
     (rest,) = lloyd(card, [models[1]], max_iter=2)

@@ -16,7 +16,7 @@ from tests.experiments.till import sales_csv
 
 Cartera = Callable[..., Any]
 
-CARD = Gpu("NVIDIA H200", (9, 0), 132, 140 * 2**30, 139 * 2**30, 1.5)
+CARD = Gpu("NVIDIA H200", (9, 0), 132, 228 * 1024, 140 * 2**30, 139 * 2**30, 1.5)
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ import pytest
 from engine.recommend.baskets import Baskets
 from engine.recommend.chance import lift_interval
 from engine.schema import Word
+from experiments.recommend_batch import fewer_products, not_offered, repeated_names
 from experiments.recommend_columns import for_offers, with_kinds
+from experiments.recommend_figures import customers_with_repeats, typical
 from experiments.recommend_tables import came_back
 from experiments.recommend_why import Note, no_dearer, no_rules, nothing_tried, up_sell_impossible, worded
 from tests.experiments.conftest import Ran
@@ -88,6 +90,9 @@ def test_at_the_level_of_categories_up_selling_says_so(cartera: object, shop: Pa
     assert "(level=product_id)" in ran.err
     facts = json.loads((tmp_path / "o" / "recommend.json").read_text("utf-8"))
     page = (tmp_path / "o" / "recommend.html").read_text("utf-8")
+    assert f"categories           {facts['products']}" in ran.out
+    assert facts["categories"]
+    assert "<dt>categories</dt>" in page
     assert "No up-selling: it compares the prices" in page
     assert "level=" not in page
     for name in ("cross_sell", "next_products"):
@@ -103,6 +108,12 @@ def test_what_is_no_merchandise_stands_in_no_table(cartera: object, shop: Path, 
         "cross_sell.false_share=0.999", "next_products.least_customers=1", "tracking=none", "out=o",
     )  # fmt: skip
     assert ran.code == 0, ran.err
+    # What is left is counted: 24 products but for four.
+    facts = json.loads((tmp_path / "o" / "recommend.json").read_text("utf-8"))
+    assert facts["products"] == 20
+    assert not facts["categories"]
+    assert "products             20" in ran.out
+    assert "4 products are left out" in ran.err
     out = {"p03", "p20", "p22", "p23"}
     for name in ("cross_sell", "next_products", "up_sell"):
         table = pl.read_parquet(tmp_path / "o" / "recommender" / f"{name}.parquet")
@@ -243,3 +254,56 @@ def test_a_note_tells_the_setting_to_who_runs_it_and_not_to_who_reads() -> None:
     assert note == Note("1,200 of 50.0%", "1.200 de 50,0\N{NO-BREAK SPACE}%", "k=")
     assert note.text("en") == "1,200 of 50.0% (k=)"
     assert Note("a", "b").text("es") == "b"
+
+
+def part(*rows: tuple[int, str, float, str, str | None]) -> pl.DataFrame:
+    """Return recommendations: customer, product, score, reason, and the product that it goes with."""
+    names = ("customer_id", "product_id", "score", "reason", "with_product")
+    found = pl.DataFrame(rows, dict.fromkeys(names) | {"with_product": pl.String}, orient="row")
+    named = found.join(ABOUT, on="product_id", how="left").rename({"name": "product"})
+    return named.with_columns(why=pl.format("{}-{}", "reason", "score"))
+
+
+ABOUT = pl.DataFrame({"product_id": ["a", "b", "c", "d"], "name": ["SUGAR", "SUGAR", "TEA", "SUGAR"]})
+
+
+def test_the_example_of_a_reason_is_typical_and_no_product_beside_itself() -> None:
+    found = part(
+        (1, "a", 9.0, "habit", None), (1, "c", 2.0, "habit", None), (2, "b", 3.0, "habit", None),
+        (2, "a", 5.0, "along", "b"), (3, "c", 4.0, "along", "b"), (3, "a", 1.0, "along", "c"),
+        (4, "b", 3.0, "following", "a"),
+    )  # fmt: skip
+    assert typical(found, ABOUT) == {"habit": (3.0, "SUGAR", "habit-3.0"), "along": (1.0, "SUGAR", "along-1.0")}
+    # In whatever order they come.
+    assert typical(found.reverse(), ABOUT) == typical(found, ABOUT)
+
+
+def test_who_has_a_name_three_times_is_counted_once() -> None:
+    rows = [(c, product, 1.0, "popular", None) for c, own in {1: "abd", 2: "abc", 3: "abdc"}.items() for product in own]
+    assert customers_with_repeats(part(*rows)) == 2
+
+
+def test_notes_count_what_they_speak_of() -> None:
+    told = (
+        not_offered(2, 17_161, categories=True), fewer_products(10, 4, categories=True), repeated_names(1763, 2469),
+    )  # fmt: skip
+    assert told[0].en.startswith("2 categories are left out")
+    one = not_offered(1, 17_161, categories=True)
+    assert one.en.startswith("One category is left out: it is never offered, and its 17,161")
+    assert one.es.startswith("Se excluye una categoría: no se ofrece nunca, y sus 17.161")
+    assert not_offered(1, 3).es.startswith("Se excluye un producto")
+    assert "2 categorías" in told[0].es
+    assert "17.161" in told[0].es
+    assert told[1].es.startswith("Hay 4 categorías")
+    assert "1,763 of 2,469 customers a name stands 3 times" in told[2].en
+    for word in told:
+        no_raw_keys(word)
+
+
+def test_a_note_on_names_comes_where_many_lists_repeat_one(cartera: object, shop: Path, tmp_path: Path) -> None:
+    arguments = (f"lake={shop}/lake", "recommend.check=false", "tracking=none")
+    for name, k, wanted in (("category", 9, True), ("category", 2, False), (None, 9, False)):
+        column = [] if name is None else [f"recommend.name={name}"]
+        ran: Ran = cartera("recommend", *arguments, *column, f"k={k}", f"out={name}{k}")  # type: ignore[operator]
+        assert ran.code == 0, ran.err
+        assert ("a name stands 3 times" in ran.err) == wanted

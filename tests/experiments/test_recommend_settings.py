@@ -111,14 +111,18 @@ READ = [
     (["lake=LAKE", "assignments=LAKE"], "This is a lake; it holds no segments."),
     (
         ["lake=LAKE", "recommend.exclude=[BAGS]"],
-        "exclude: 'BAGS' is no product that anybody bought, and no category: there",
+        "recommend.exclude: 'BAGS' is no product that anybody bought, and no category",
     ),
+    (["lake=LAKE", "recommend.exclude=[BREDA]"], "(did you mean 'BREAD'?). There are"),
     (["lake=LAKE", "customers=nowhere.csv"], "customers=nowhere.csv: no such file."),
     (["lake=LAKE", "customers=strangers.csv"], "customers: none of the 2 customers bought anything before"),
     (["lake=LAKE", "recommend.category=colour"], "recommend.category: expected one of name, category; got 'colour'."),
-    (["lake=LAKE", "recommend.name=colour"], "no column 'colour'"),
+    (["lake=LAKE", "recommend.name=colour"], "recommend.name: expected one of name, category; got 'colour'."),
+    (["lake=LAKE", "assignments=profile.csv"], "Take the run's folder or its assignments.parquet."),
+    (["lake=LAKE", "recommend.level=category"], "no setting 'recommend.level' (did you mean 'level'?)."),
+    (["lake=LAKE", "+recommend.level=category"], "recommend.level: no such setting (did you mean 'level'?)."),
     (["lake=LAKE", "level=category", "recommend.category=name"], "with level=category a product is a category already"),
-    (["lake=LAKE", "recommend.repurchase={BRAED: true}"], "repurchase: no product has category='BRAED'."),
+    (["lake=LAKE", "recommend.repurchase={BRAED: true}"], "recommend.repurchase: no product has category='BRAED'."),
     (["lake=LAKE", "cross_sel.least_customers=3"], "did you mean 'cross_sell.least_customers'?"),
     (["action=evaluate", "baskets.path=nowhere.csv"], "nowhere.csv: no such file."),
     (["action=evaluate", "baskets.path=ids.csv"], "Name the columns with baskets.customer="),
@@ -131,6 +135,7 @@ READ = [
 @pytest.mark.parametrize(("arguments", "message"), READ, ids=[" ".join(arguments) for arguments, _ in READ])
 def test_refused(cartera: Cartera, lake: str, tmp_path: Path, arguments: list[str], message: str) -> None:
     pl.DataFrame({"customer_id": [1, 2]}).write_csv("ids.csv")
+    pl.DataFrame({"segment_id": ["x", "y"], "customers": [1, 2]}).write_csv("profile.csv")
     pl.DataFrame({"customer_id": [9001, 9002], "segment_id": ["x", "y"]}).write_csv("strangers.csv")
     pl.DataFrame({"customer_id": [1], "product_id": ["a"], "timestamp": [1]}).write_csv("few.csv")
     given = [argument.replace("LAKE", lake) for argument in arguments]

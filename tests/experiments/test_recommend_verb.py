@@ -152,7 +152,7 @@ def test_only_some_customers_and_a_level(cartera: Cartera, shop: Path, tmp_path:
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert "1 of 3 customers bought nothing before" in ran.err
-    assert "There are 4 products, so lists are shorter than 9." in ran.err
+    assert "There are 4 categories, so lists are shorter than 9." in ran.err
     found = pl.read_parquet(tmp_path / "out" / "recommendations.parquet")
     assert found["customer_id"].unique().sort().to_list() == [3, 8]
     assert set(found["product_id"]) <= {"BREAD", "FRUIT", "GRILLS", "TEA"}

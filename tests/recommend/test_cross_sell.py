@@ -11,10 +11,9 @@ from engine.errors import DataError, SettingError
 from engine.recommend import cross_evidence, cross_rules
 from engine.recommend.adoption import Clock, Group
 from engine.recommend.baskets import Baskets
-from engine.recommend.chance import at_least, false_shares, lift_interval, wilson
+from engine.recommend.chance import at_least, false_shares, lift_interval
 from engine.recommend.cross_rules import measure
 from engine.recommend.cross_sell import cross_sell
-from engine.recommend.next_products import next_products
 from tests.recommend.shops import shop
 from tests.reference import cross_sell_twin as twin
 
@@ -337,33 +336,6 @@ def test_offers_of_what_nobody_knows() -> None:
     with pytest.raises(DataError, match="nobody in the history bought product 'soap'"):
         found.offers(history, segments, 0, "soap")
     assert found.offers(history, segments, 0, "p001").height == 0
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_next_products_are_shares_of_those_who_came_back(seed: int) -> None:
-    history = shop(seed, 150, 12)
-    segments, day = three_segments(history), 60
-    found = next_products(history, segments, day, most=4, least_customers=2)
-    everybody = twin.visits(history)
-    for segment in range(3):
-        came, new, without = 0, np.zeros(12, int), np.zeros(12, int)
-        for c in np.flatnonzero(segments == segment):
-            past, later = ([v for v in everybody[c] if (v.day >= day) == late] for late in (False, True))
-            if past and later:
-                came += 1
-                had = set().union(*(v.items for v in past))
-                new[list(later[0].items - had)] += 1
-                without[[i for i in range(12) if i not in had]] += 1
-        rows = found.filter(pl.col("segment") == segment)
-        codes = [history.products.to_list().index(name) for name in rows["product"]]
-        assert codes == np.argsort(-new, kind="stable")[:4].tolist()
-        assert rows["customers"].to_list() == [came] * 4
-        assert rows["customers_new"].to_list() == new[codes].tolist()
-        assert rows["customers_without"].to_list() == without[codes].tolist()
-        low, high = wilson(new[codes], np.full(4, came))
-        np.testing.assert_allclose(rows.select("probability_low", "probability_high").to_numpy().T, [low, high])
-    with pytest.raises(DataError, match="no customer of any segment bought both before 1970-01-01"):
-        next_products(history, segments, 0)
 
 
 def test_q_values_are_those_of_benjamini_and_hochberg() -> None:

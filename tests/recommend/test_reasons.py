@@ -137,8 +137,9 @@ def test_customers_without_a_history_and_without_products() -> None:
 def said(language: str = "en", names: pl.DataFrame | None = None, **figures: object) -> str:
     row = {"interval_days": None, "days_since_bought": None, "nearest": 0, "nearest_of": 20, "with_product": None}
     table = pl.DataFrame(
-        [row | {"lift": None} | figures],
+        [{"product_id": "own"} | row | {"lift": None} | figures],
         schema={
+            "product_id": pl.String,
             "reason": pl.Enum(REASONS),
             "interval_days": pl.Float32,
             "days_since_bought": pl.Int32,
@@ -151,11 +152,10 @@ def said(language: str = "en", names: pl.DataFrame | None = None, **figures: obj
     text = with_text(table, names, language=language)
     assert text.columns == [*table.columns, "why"]
     row = table.row(0, named=True)
-    product = row["with_product"]
-    if names is not None:
-        product = dict(names.select("product_id", "name").iter_rows()).get(product, product)
+    called = {} if names is None else dict(names.select("product_id", "name").iter_rows())
+    product, own = (called.get(row[column], row[column]) for column in ("with_product", "product_id"))
     # One sentence alone is the sentence of the table.
-    assert sentence(row["reason"], row, product=product, language=language) == text["why"].item()
+    assert sentence(row["reason"], row, product=product, same=product == own, language=language) == text["why"].item()
     return str(text["why"].item())
 
 
@@ -203,6 +203,41 @@ def test_intervals_in_words(days: float, english: str, spanish: str) -> None:
 def test_days_ago_in_words(days: int, english: str, spanish: str) -> None:
     assert said(reason="owned", days_since_bought=days) == f"last bought {english}"
     assert said("es", reason="owned", days_since_bought=days) == f"última compra {spanish}"
+
+
+@pytest.mark.parametrize(
+    ("interval", "since", "english", "spanish"),
+    [
+        (121.6, 11, "every 4 months, last 11 days ago", "cada 4 meses; la última, hace 11 días"),
+        (121.6, 30, "every 4 months, last 4 weeks ago", "cada 4 meses; la última, hace 4 semanas"),
+        (121.6, 31, "every 4 months", "cada 4 meses"),
+        (84.0, 20, "every 3 months, last 20 days ago", "cada 3 meses; la última, hace 20 días"),
+        # A quarter to the day is not less than a quarter.
+        (84.0, 21, "every 3 months", "cada 3 meses"),
+        (88.0, 21, "every 3 months, last 3 weeks ago", "cada 3 meses; la última, hace 3 semanas"),
+        (20.0, 2, "every 3 weeks, last 2 days ago", "cada 3 semanas; la última, hace 2 días"),
+        (7.0, 1, "every week, last yesterday", "cada semana; la última, ayer"),
+        (7.0, 0, "every week, last today", "cada semana; la última, hoy"),
+        (7.0, 2, "every week", "cada semana"),
+    ],
+)
+def test_a_habit_that_was_just_kept_says_when(interval: float, since: int, english: str, spanish: str) -> None:
+    figures = {"reason": "habit", "interval_days": interval, "days_since_bought": since}
+    assert said(**figures) == f"bought {english}"
+    assert said("es", **figures) == f"compra habitual, {spanish}"
+
+
+def test_a_partner_of_the_same_name_is_another_kind_of_it() -> None:
+    names = pl.DataFrame({"product_id": ["own", "p1", "p2"], "name": ["SUGAR", "SUGAR", "TEA"]})
+    told = [said("en", names, reason=reason, with_product="p1") for reason in ("along", "following")]
+    assert told == ["goes with another kind of it, bought before", "often bought after another kind of it"]
+    told = [said("es", names, reason=reason, with_product="p1") for reason in ("along", "following")]
+    assert told == [
+        "va bien con otra variedad de lo mismo, ya comprada", "suele comprarse después de otra variedad de lo mismo",
+    ]  # fmt: skip
+    assert said("en", names, reason="along", with_product="p2") == "goes with TEA, bought before"
+    # Other reasons speak of no partner.
+    assert said("en", names, reason="popular", with_product="p1") == "one of the most bought products"
 
 
 def test_the_other_sentences() -> None:

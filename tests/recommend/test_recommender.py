@@ -60,9 +60,26 @@ def test_what_is_no_id_is_nobody(recommender: CustomerRecommender) -> None:
     assert recommender.rows_of([float(known), known + 0.5]).tolist() == [0, -1]
     assert recommender.rows_of([True]).tolist() == [-1]
     assert recommender.row_of(np.int64(known)) == 0
-    assert recommender.row_of(str(known)) is recommender.row_of(True) is recommender.row_of(10**30) is None
-    with pytest.raises(DataError, match="1 of 2 customers are not known"):
+    assert recommender.row_of(True) is recommender.row_of(10**30) is recommender.row_of(object()) is None
+    with pytest.raises(DataError, match="1 of 2 customers are not known here, such as 1000000000: they bought nothing"):
         recommender.recommend([known, 10**9])
+    with pytest.raises(DataError, match="customer_id: 1000000000 is not known here"):
+        recommender.for_customer(10**9)
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_one_id_is_read_as_many_are(recommender: CustomerRecommender, text: bool) -> None:
+    if text:
+        ids = HISTORY.customer_ids.cast(pl.String)
+        history = Baskets(ids, *(getattr(HISTORY, name) for name in HISTORY.__slots__[1:]))
+        recommender = CustomerRecommender.fit(history, as_of=AS_OF)
+    known = int(HISTORY.customer_ids[5])
+    odd = [known, str(known), f"0{known}", float(known), known + 0.5, np.int32(known), np.str_(known), None, "x", ""]
+    for one in odd:
+        row = int(recommender.rows_of([one])[0])
+        assert recommender.row_of(one) == (None if row < 0 else row), one
+    assert recommender.row_of(str(known)) == recommender.row_of(known) == 5
+    assert recommender.for_customer(str(known), k=3) == recommender.for_customer(known, k=3)
 
 
 def test_text_ids_that_are_odd() -> None:
@@ -70,7 +87,8 @@ def test_text_ids_that_are_odd() -> None:
     history = type(HISTORY)(text["text"], *(getattr(HISTORY, name) for name in HISTORY.__slots__[1:]))
     recommender = CustomerRecommender.fit(history, as_of=AS_OF)
     assert recommender.row_of("7") == HISTORY.customer_ids.index_of(7)
-    assert [recommender.row_of(odd) for odd in ("07", "7\0", "\ud800", 7, None)] == [None] * 5
+    assert recommender.row_of(7) == recommender.row_of("7")
+    assert [recommender.row_of(odd) for odd in ("07", "7\0", "\ud800", None)] == [None] * 4
 
 
 def test_nothing_after_as_of_is_taken() -> None:
@@ -237,13 +255,16 @@ def test_what_is_excluded_is_no_purchase_and_no_offer(tmp_path: Path) -> None:
     ("exclude", "message"),
     [
         ("bag", "exclude: expected a list"),
-        (["bags"], "exclude: 'bags' is no product that anybody bought, and no kind: there are bag, food"),
+        (["bags"], r"exclude: 'bags' is no product.*, and no kind \(did you mean 'bag'\?\)\. There are bag, food\."),
+        (["Carrier Bag"], r"\(names do not count, ids and categories do: 'carrier bag' is .* …, of bag\)"),
+        (["P0007"], r"\(did you mean 'p0007'\?\)"),
         (["bag", "food"], "it leaves no product"),
     ],
 )
 def test_odd_exclusions(exclude: object, message: str) -> None:
     kinds = ["bag" if i < 5 else "food" for i in range(40)]
-    products = pl.DataFrame({"product_id": HISTORY.products, "kind": kinds})
+    names = ["carrier bag" if i < 5 else f"dish {i}" for i in range(40)]
+    products = pl.DataFrame({"product_id": HISTORY.products, "kind": kinds, "name": names})
     with pytest.raises(SettingError, match=message):
         CustomerRecommender.fit(HISTORY, products=products, category="kind", exclude=exclude)  # type: ignore[arg-type]
 

@@ -40,6 +40,9 @@ def rendered(language: str = "es", **changes: Any) -> str:
                 "Después de Té compran lemon: 2,5 veces lo esperado",
                 "En lugar de Té, el segmento superior elige Café & expreso",
                 "5 de 8 combinaciones",
+                "Lo nuevo de las últimas cestas: Leche <b>entera</b>",
+                "15,0–26,0 %",
+                "La lista de cada cliente está en recommendations.parquet.",
                 "Pocos tienen tres cestas.",
                 "12.340",
                 "lo compras cada 3 semanas",
@@ -53,6 +56,9 @@ def rendered(language: str = "es", **changes: Any) -> str:
                 "72.9% of the recommendations: the customer buys it again and again",
                 "5 of 8 pairs and sets",
                 "30.2% to 32.2%",
+                "New in the latest baskets: Leche <b>entera</b>",
+                "15.0–26.0%",
+                "1.5–4.0×",
             ),
         ),
     ],
@@ -128,12 +134,15 @@ def cross_selling(found: dict[str, pl.DataFrame], language: str = "en") -> str:
 
 def test_what_can_be_offered_to_nobody_is_counted_and_not_listed() -> None:
     text = cross_selling(
-        changed(customers_to_offer=[0, 0, 0, 5, 5, 5, 5, 5], same_kind=[False] * 4 + [True] + [False] * 3)
+        changed(customers_to_offer=[0, 0, 0, 10, 50, 50, 50, 9], same_kind=[False] * 4 + [True] + [False] * 3)
     )
     assert "p0" not in text
     assert "p1" in text
     assert "p2" not in text
-    assert "All that stand out: 4" in text
+    # Nine customers are too few for a campaign; ten are not.
+    assert "p5" not in text
+    assert TEXTS["cross_few"].en.format(n=1, least=10) in text
+    assert "All that stand out: 3" in text
     assert TEXTS["cross_taken"].en.format(n=3) in text
     assert TEXTS["cross_same_left"].en.format(n=1) in text
     # The order is told where it is the one of the verb's tables.
@@ -148,6 +157,8 @@ def test_rules_of_one_kind_are_listed_where_there_are_no_others() -> None:
     assert "5 de 8 combinaciones" in text
     taken = cross_selling(changed(customers_to_offer=[0] * 8))
     assert TEXTS["cross_all_taken"].en.format(n=8) in taken
+    few = cross_selling(changed(customers_to_offer=[3] + [0] * 7), "es")
+    assert TEXTS["cross_all_few"].es.format(n=8, least=10) in few
 
 
 def test_two_products_of_one_name_are_told_apart() -> None:
@@ -157,7 +168,55 @@ def test_two_products_of_one_name_are_told_apart() -> None:
     tried = tables()["next_products"]
     two = pl.concat([tried, tried.with_columns(product=pl.lit("oat"), rank=pl.lit(2, pl.Int64))])
     page = render_recommendations(facts(), {"next_products": two}, EXAMPLES, "es")
-    assert "probarán con más probabilidad: Leche <b>entera</b> (milk)" in shown(page)
+    assert "lo nuevo más frecuente de las últimas cestas: Leche <b>entera</b> (milk)" in shown(page)
+
+
+@pytest.mark.parametrize(
+    ("high_of_second", "days", "english", "spanish"),
+    [
+        (0.149, 12, "New in the last 12 days: tea", "Lo nuevo de los últimos 12 días: tea"),
+        (0.149, 1, "New on the last day: tea", "Lo nuevo del último día: tea"),
+        (
+            0.15,
+            12,
+            "No product stands out; most often new in the last 12 days: tea",
+            "Ningún producto destaca; lo nuevo más frecuente de los últimos 12 días: tea",
+        ),
+    ],
+)
+def test_a_product_stands_out_where_its_interval_does(
+    high_of_second: float, days: int, english: str, spanish: str
+) -> None:
+    first = {**tables(named=False)["next_products"].row(0, named=True), "product": "tea"}
+    second = {**first, "rank": 2, "product": "oat", "probability_high": high_of_second}
+    third = {**second, "rank": 3, "product": "rye", "probability_high": 0.1}
+    tried = {"next_products": pl.DataFrame([first, second, third])}
+    told = {"next_products_from": "2017-12-21", "next_products_days": days}
+    for language, wanted in (("en", english), ("es", spanish)):
+        text = shown(render_recommendations(facts(**told), tried, {}, language))
+        assert wanted in text
+        assert TEXTS["next_falling"].text(language) not in text
+        left_out = facts(**told, next_products_falling_off=["star"])
+        assert TEXTS["next_falling"].text(language) in shown(render_recommendations(left_out, tried, {}, language))
+
+
+def test_no_heading_ends_with_a_full_stop() -> None:
+    told = {"why_nothing": {"cross_sell": {"seg-bbbbbb": {"en": "Few buyers.", "es": "Pocos compradores."}}}}
+    for language in ("en", "es"):
+        headings = re.findall(r"<h[1-6][^>]*>(.*?)</h[1-6]>", rendered(language, **told), flags=re.S)
+        assert len(headings) > 6
+        assert not [one for one in headings if shown(one).endswith(".")]
+
+
+def test_categories_are_called_so() -> None:
+    for language, wanted in (("en", "categories"), ("es", "categorías")):
+        assert f"<dt>{wanted}</dt>" in rendered(language, categories=True)
+        assert f"<dt>{wanted}</dt>" not in rendered(language)
+
+
+def test_a_line_breaks_before_the_point_of_a_name() -> None:
+    segments = [{**facts()["segments"][0], "en": "loyal · recent", "es": "fieles · recientes"}]
+    assert "Fieles ·\N{NO-BREAK SPACE}recientes" in rendered("es", segments=segments)
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
@@ -227,4 +286,7 @@ def test_it_fits_and_complains_of_nothing(browser: Any, width: int, tmp_path: An
     if width == 390:
         unlabelled = "[...document.querySelectorAll('.stack tbody td')].filter(one => !one.dataset.label).length"
         assert tab.evaluate(unlabelled) == 0
+        # An interval stands on one line.
+        spans = "all => [...new Set(all.map(one => getComputedStyle(one).whiteSpace))]"
+        assert tab.locator("td.range, small.range").evaluate_all(spans) == ["nowrap"]
     context.close()

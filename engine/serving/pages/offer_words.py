@@ -24,12 +24,12 @@ OFFER_TEXTS: Mapping[str, Word] = {
     "offers_caption": Word("The {n} best, the first one first", "Los {n} mejores, por orden"),
     "offers_caption_one": Word("The only one", "El único"),
     "offers_none": Word(
-        "There is nothing to offer that this customer does not have already.",
-        "No hay nada que ofrecer que este cliente no tenga ya.",
+        "There is nothing to offer that this customer does not have already",
+        "No hay nada que ofrecer que este cliente no tenga ya",
     ),
     "offers_none_bought": Word(
-        "There is nothing that this customer bought before and will probably take again.",
-        "No hay nada que este cliente haya comprado antes y vaya a llevarse otra vez con cierta probabilidad.",
+        "There is nothing that this customer bought before and will probably take again",
+        "No hay nada que este cliente haya comprado antes y vaya a llevarse otra vez con cierta probabilidad",
     ),
     "offers_which": Word("Which products", "Qué productos"),
     "offers_all": Word("All products", "Todos los productos"),

@@ -67,6 +67,7 @@ def segment_offers(visit: Visit, view: ModelView, cluster: int) -> dict[str, Any
         above="" if above is None else view.marks[above].name,
         why=offers.why_nothing(segment_id, visit.language),
         period=_period(visit, offers),
+        days=None if offers.tried_from is None else offers.tried_from[1],
     )
 
 

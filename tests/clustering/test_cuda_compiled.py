@@ -1,0 +1,138 @@
+"""The kernels as a GPU of generation 9.0 would run them, compiled where numba finds NVVM; no GPU is needed.
+
+What is looked for cost other kernels most of their speed: rows in local memory, loops that were not unrolled, atomics.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.clustering.cuda_kernels import LANES, shape_of
+from engine.clustering.rows_cuda import MOST_WARPS
+
+ROOT = Path(__file__).parents[2]
+TOOLKIT = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
+
+STEPS = [
+    (3, "f4", True),
+    (8, "f4", False),
+    (8, "f4", True),
+    (8, "f8", False),
+    (16, "f4", False),
+    (16, "f8", True),
+    (32, "f4", True),
+    (32, "f8", False),
+    (64, "f4", False),
+]
+CASES = [("step", *step) for step in STEPS] + [
+    (name, d, "f4", weighted) for name in ("farthest", "draw", "assign") for d, weighted in ((8, True), (32, False))
+]
+
+CHILD = """
+import json, re, subprocess, sys
+from pathlib import Path
+from types import SimpleNamespace
+from numba import cuda, float32, float64, int32, int64, types, uint64
+from numba.cuda import compiler, dispatcher
+from engine.clustering.cuda_kernels import kernels_of
+
+cases, ptxas, folder = json.loads(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+try:
+    from numba.cuda.cudadrv.nvvm import NVVM
+    NVVM()
+except Exception as error:
+    print(json.dumps({"why": " ".join(str(error).split())}))
+    sys.exit()
+# What a device function is compiled for is asked of the card.
+for module in (compiler, dispatcher):
+    module.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))
+found = []
+for name, d, real, weighted in cases:
+    x = (float64 if real == "f8" else float32)[::1]
+    masses, counts = float64[::1], int64[::1]
+    given = {
+        "step": (counts, int64, int64, float64[:, :, ::1]),
+        "farthest": (float64[:, :, ::1], int64[:, :, ::1]),
+        "draw": (float64, float64, uint64, int64, counts, counts, x, float64[:, ::1]),
+        "assign": (int32[::1], x, float64[:, ::1]),
+    }[name]
+    kernel = getattr(kernels_of(d, real == "f8", weighted), name)
+    ptx, _ = cuda.compile_ptx(kernel.py_func, types.void(x, int64, masses, x, *given), cc=(9, 0))
+    own = {"local": ptx.count(".local"), "atomics": len(re.findall(r"\\b(?:atom|red)[.]", ptx))}
+    own["fma"] = ptx.count("fma.rn.f64" if real == "f8" else "fma.rn.f32")
+    if ptxas:
+        (folder / "kernel.ptx").write_text(ptx)
+        command = [ptxas, "-arch=sm_90", "-v", str(folder / "kernel.ptx"), "-o", str(folder / "kernel.cubin")]
+        own["ptxas"] = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    found.append(own)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[Any, ...], dict[str, Any]]:
+    ptxas = TOOLKIT / "bin" / "ptxas"
+    told = str(ptxas) if ptxas.exists() else shutil.which("ptxas") or ""
+    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_ENABLE_CUDASIM"}
+    # numba keeps the card it is told of for as long as the process lives.
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, json.dumps(CASES), told, str(tmp_path_factory.mktemp("ptx"))],
+        cwd=ROOT,
+        env=environment | {"CUDA_HOME": str(TOOLKIT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3_000:]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if isinstance(answer, dict):
+        pytest.skip(f"nothing can be compiled for a GPU here: {answer['why'][:100]}")
+    return dict(zip(CASES, answer, strict=True))
+
+
+Compiled = dict[tuple[Any, ...], dict[str, Any]]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rows_stay_in_registers(case: tuple[Any, ...], compiled: Compiled) -> None:
+    if case[1] <= 32:
+        assert compiled[case]["local"] == 0
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_loops_over_features_are_unrolled(case: tuple[Any, ...], compiled: Compiled) -> None:
+    name, d, real, _ = case
+    products = shape_of(d).rows * d
+    if real == "f4":
+        # One for each value that a lane holds, or a multiple where several centroids are unrolled too.
+        assert compiled[case]["fma"] >= products
+        assert compiled[case]["fma"] % products == 0, name
+    else:
+        # Those of the sums over rows stand among them.
+        assert compiled[case]["fma"] >= products
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_only_a_draw_has_an_atomic(case: tuple[Any, ...], compiled: Compiled) -> None:
+    assert compiled[case]["atomics"] == (shape_of(case[1]).rows if case[0] == "draw" else 0)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_registers(case: tuple[Any, ...], compiled: Compiled) -> None:
+    if "ptxas" not in compiled[case]:
+        pytest.skip("ptxas, of the CUDA toolkit, is not there")
+    words = compiled[case]["ptxas"].replace(",", "").split()
+    registers = int(words[words.index("registers") - 1])
+    print(*case, registers, "registers")  # noqa: T201 - the figures that docs and issues tell
+    assert "0 bytes spill stores, 0 bytes spill loads" in compiled[case]["ptxas"]
+    # A processor has 65,536, given out by eights; it works on so many warps at a time, and on fewer in float64.
+    warps = MOST_WARPS if case[2] == "f4" else 9
+    assert -(-registers // 8) * 8 * LANES * warps <= 65_536
