@@ -48,9 +48,6 @@ MOST_FEATURES = 64
 SHARED_BYTES = 48 * 1024
 """Shared memory of a block that every card gives without being asked."""
 
-MOVING, AT_REST, TOLERATED, EMPTY = range(4)
-"""How a start ended, as :mod:`engine.clustering.search_kernels` says it."""
-
 REGISTER_VALUES = 64
 """Values of rows that a lane holds; as many again are needed to work with them."""
 
@@ -77,6 +74,8 @@ class Shape(NamedTuple):
         Lines of 32 sums for each cluster.
     stride
         Distance of two features of a tile in shared memory, so that lanes meet different banks.
+    warps
+        How many a processor works on at a time, at most: so many find registers.
     """
 
     rows: int
@@ -85,32 +84,35 @@ class Shape(NamedTuple):
     slices: int
     lines: int
     stride: int
+    warps: int
 
 
-def shape_of(d: int) -> Shape:
-    """Return how a warp works on rows of d features, 1 to :data:`MOST_FEATURES`.
+def shape_of(d: int, itemsize: int = 4) -> Shape:
+    """Return how a warp works on rows of d features, 1 to :data:`MOST_FEATURES`, of four or eight bytes.
 
     Examples
     --------
     >>> shape_of(8)
-    Shape(rows=4, tile=128, width=8, slices=4, lines=1, stride=132)
+    Shape(rows=4, tile=128, width=8, slices=4, lines=1, stride=132, warps=16)
     """
-    rows = max(1, min(4, REGISTER_VALUES // d))
+    # Two rows at least share each value of a centroid; of many features in eight bytes only one finds room.
+    rows = max(2 if itemsize == 4 else 1, min(4, REGISTER_VALUES // d))
+    warps = 9 if itemsize == 8 else 16 if rows * d <= REGISTER_VALUES else 12
     width = min(LANES, 1 << (d - 1).bit_length())
     slices = LANES // width
-    return Shape(rows, LANES * rows, width, slices, -(-d // LANES), LANES * rows + slices)
+    return Shape(rows, LANES * rows, width, slices, -(-d // LANES), LANES * rows + slices, warps)
 
 
 def window_of(d: int, itemsize: int, centroids: int) -> int:
     """Return how many clusters a block can add up beside so many centroids; 0 or less where they do not fit."""
-    shape = shape_of(d)
+    shape = shape_of(d, itemsize)
     fixed = itemsize * d * (shape.stride + centroids) + (4 + 8) * shape.tile + 3 * 8
     return (SHARED_BYTES - fixed) // (8 * LANES * (shape.lines + 2))
 
 
 def shared_bytes(d: int, itemsize: int, centroids: int, window: int) -> int:
     """Return the shared memory of a block, a multiple of 8."""
-    shape = shape_of(d)
+    shape = shape_of(d, itemsize)
     values = -(-itemsize * d * (shape.stride + centroids) // 8)
     return 8 * (LANES * (shape.lines + 2) * window + values + shape.tile + -(-shape.tile // 2))
 
@@ -119,6 +121,7 @@ class Kernels(NamedTuple):
     """Kernels for rows of one shape; each is launched with blocks of :data:`LANES` threads."""
 
     step: Any
+    add: Any
     farthest: Any
     draw: Any
     assign: Any
@@ -131,6 +134,9 @@ def kernels_of(d: int, double: bool, weighted: bool) -> Kernels:
     ``step(X, n, weights, C, bounds, low, high, parts)``
         Writes for clusters low..high, of all models together, what block b has added to parts[b] (high − low, d + 2):
         sums of the features, weight, squared distances. Model m owns the centroids bounds[m]..bounds[m + 1] of C.
+    ``add(X, n, weights, nearest, squared, low, high, parts)``
+        The same of one model, whose nearest centroids and squared distances ``assign`` has found: where its clusters do
+        not fit into shared memory together, rows are measured once and added up in turns.
     ``farthest(X, n, weights, C, far, far_row)``
         Writes for block b and each cluster its farthest row with a weight: squared distance and number; −1 without.
     ``draw(X, n, weights, C, even, per_square, key, first_row, found, place, distance, parts)``
@@ -140,7 +146,7 @@ def kernels_of(d: int, double: bool, weighted: bool) -> Kernels:
         Writes each row's nearest centroid and its squared distance, and adds these up in parts (blocks,).
     """
     real: Any = float64 if double else float32
-    rows, tile, width, slices, lines, stride = shape_of(d)
+    rows, tile, width, slices, lines, stride, _ = shape_of(d, 8 if double else 4)
     held = rows * d
 
     @kernel(device=True)
@@ -175,12 +181,44 @@ def kernels_of(d: int, double: bool, weighted: bool) -> Kernels:
                     near[r] = int32(c)
             c += uint64(1)
 
+    @kernel(device=True)
+    def add_tile(values: Any, heavy: Any, labels: Any, sums: Any, lane: Any) -> None:
+        """Add the rows of a tile to the sums of their clusters; those labelled -1 are left out."""
+        feature, own_lane = uint64(lane % width), uint64(lane)
+        place = uint64(lane // width)
+        while place < uint64(tile):
+            g = labels[place]
+            if g >= 0:
+                for line in range(lines):
+                    f = uint64(line * 32) + feature
+                    if width == d or f < uint64(d):
+                        value = float64(values[f * uint64(stride) + place])
+                        if weighted:
+                            value *= heavy[place]
+                        sums[uint64(g) * uint64(lines * 32) + uint64(line * 32) + own_lane] += value
+            place += uint64(slices)
+
+    @kernel(device=True)
+    def write_part(sums: Any, masses: Any, errors: Any, window: Any, lane: Any, parts: Any) -> None:
+        """Write what the block has added."""
+        for q in range(lane, window * (d + 2), 32):
+            g, f = q // (d + 2), q % (d + 2)
+            total_here = 0.0
+            if f < d:
+                for s in range(slices):
+                    total_here += sums[(g * lines + f // 32) * 32 + s * width + f % 32]
+            elif f == d:
+                for s in range(32):
+                    total_here += masses[g * 32 + s]
+            else:
+                for s in range(32):
+                    total_here += errors[g * 32 + s]
+            parts[cuda.blockIdx.x, g, f] = total_here
+
     @kernel()
     def step(X: Any, n: Any, weights: Any, C: Any, bounds: Any, low: Any, high: Any, parts: Any) -> None:
         lane = cuda.threadIdx.x
         window = high - low
-        part_of_lane, feature = uint64(lane // width), uint64(lane % width)
-        own_lane = uint64(lane)
         sums = cuda.shared.array(0, float64)
         masses = sums[window * lines * 32 :]
         errors = masses[window * 32 :]
@@ -221,32 +259,46 @@ def kernels_of(d: int, double: bool, weighted: bool) -> Kernels:
                         g = -1
                     labels[uint64(r * 32 + lane)] = g
                 cuda.syncthreads()
-                place = part_of_lane
-                while place < uint64(tile):
-                    g = labels[place]
-                    if g >= 0:
-                        for line in range(lines):
-                            f = uint64(line * 32) + feature
-                            if width == d or f < uint64(d):
-                                value = float64(values[f * uint64(stride) + place])
-                                if weighted:
-                                    value *= heavy[place]
-                                sums[uint64(g) * uint64(lines * 32) + uint64(line * 32) + own_lane] += value
-                    place += uint64(slices)
+                add_tile(values, heavy, labels, sums, lane)
                 cuda.syncthreads()
-        for q in range(lane, window * (d + 2), 32):
-            g, f = q // (d + 2), q % (d + 2)
-            total_here = 0.0
-            if f < d:
-                for s in range(slices):
-                    total_here += sums[(g * lines + f // 32) * 32 + s * width + f % 32]
-            elif f == d:
-                for s in range(32):
-                    total_here += masses[g * 32 + s]
-            else:
-                for s in range(32):
-                    total_here += errors[g * 32 + s]
-            parts[cuda.blockIdx.x, g, f] = total_here
+        write_part(sums, masses, errors, window, lane, parts)
+
+    @kernel()
+    def add(X: Any, n: Any, weights: Any, nearest: Any, squared: Any, low: Any, high: Any, parts: Any) -> None:
+        lane = cuda.threadIdx.x
+        window = high - low
+        sums = cuda.shared.array(0, float64)
+        masses = sums[window * lines * 32 :]
+        errors = masses[window * 32 :]
+        first = window * (lines + 2) * 32
+        values = cuda.shared.array(0, real)[first * (1 if double else 2) :]
+        first += (d * stride + (0 if double else 1)) // (1 if double else 2)
+        heavy = cuda.shared.array(0, float64)[first:]
+        labels = cuda.shared.array(0, int32)[(first + tile) * 2 :]
+        for q in range(lane, window * (lines + 2) * 32, 32):
+            sums[q] = 0.0
+        cuda.syncthreads()
+        for base in range(cuda.blockIdx.x * tile, n, cuda.gridDim.x * tile):
+            for r in range(rows):
+                row = base + r * 32 + lane
+                g = -1
+                if row < n:
+                    g = nearest[uint64(row)] - low
+                    if g >= window:
+                        g = -1
+                if g >= 0:
+                    mass = weights[row] if weighted else 1.0
+                    if weighted:
+                        heavy[r * 32 + lane] = mass
+                    masses[uint64(g * 32 + lane)] += mass
+                    errors[uint64(g * 32 + lane)] += mass * float64(squared[uint64(row)])
+                    for f in range(d):
+                        values[uint64(f * stride + r * 32 + lane)] = X[uint64(f * n + row)]
+                labels[uint64(r * 32 + lane)] = g
+            cuda.syncthreads()
+            add_tile(values, heavy, labels, sums, lane)
+            cuda.syncthreads()
+        write_part(sums, masses, errors, window, lane, parts)
 
     @kernel()
     def farthest(X: Any, n: Any, weights: Any, C: Any, far: Any, far_row: Any) -> None:
@@ -322,59 +374,4 @@ def kernels_of(d: int, double: bool, weighted: bool) -> Kernels:
                     inertia += mass * float64(best[r])
         parts[cuda.blockIdx.x, lane] = inertia
 
-    return Kernels(step, farthest, draw, assign)
-
-
-@kernel()
-def add_in_order(parts: Any, sums: Any) -> None:
-    """Write what the blocks have added (blocks, values), one after the other, to sums (values,): a value a thread."""
-    q = cuda.grid(1)
-    if q < sums.size:
-        total = 0.0
-        for block in range(parts.shape[0]):
-            total += parts[block, q]
-        sums[q] = total
-
-
-@kernel()
-def move(sums: Any, exact: Any, narrow: Any, tolerance: Any, moves: Any, ends: Any) -> None:
-    """Move each start that has not come to rest to the means of its rows; a block for each, and nothing for the host.
-
-    sums (starts × k × (d + 2),) of one read; exact (starts, k, d) float64 and narrow (starts × k × d,) are moved; ends
-    (starts,) and moves (starts,) as :func:`engine.clustering.search_kernels.settle` has them. Shared memory: k × d
-    float64.
-    """
-    s, lane = cuda.blockIdx.x, cuda.threadIdx.x
-    k, d = exact.shape[1], exact.shape[2]
-    squares = cuda.shared.array(0, float64)
-    if ends[s] == MOVING:
-        for c in range(k):
-            # All lanes find the same, and none has written yet.
-            if sums[(s * k + c) * (d + 2) + d] <= 0.0:
-                ends[s] = EMPTY
-    cuda.syncthreads()
-    if ends[s] == MOVING:
-        for q in range(lane, k * d, 32):
-            at = (s * k + q // d) * (d + 2)
-            value = sums[at + q % d] / sums[at + d]
-            gap = value - exact[s, q // d, q % d]
-            squares[q] = gap * gap
-            exact[s, q // d, q % d] = value
-            narrow[s * k * d + q] = value
-    cuda.syncthreads()
-    if ends[s] == MOVING and lane == 0:
-        # One after the other: the sum is that of the processor.
-        shift = 0.0
-        for q in range(k * d):
-            shift += squares[q]
-        moves[s] += 1
-        if shift <= tolerance:
-            ends[s] = AT_REST if shift == 0.0 else TOLERATED
-
-
-@kernel()
-def by_columns(rows: Any, d: Any, n: Any, first: Any, X: Any) -> None:
-    """Write rows that lie one after the other to their columns of X, of n rows in all, from row ``first`` on."""
-    q = cuda.grid(1)
-    if q < rows.size:
-        X[(q % d) * n + first + q // d] = rows[q]
+    return Kernels(step, add, farthest, draw, assign)

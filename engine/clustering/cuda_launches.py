@@ -22,6 +22,8 @@ class Launch(NamedTuple):
         The clusters, numbered as those of all models.
     room
         Shared memory of a block.
+    in_turns
+        Whether this is one of several launches that add up one model, which is measured before the first of them.
     """
 
     centroids: Any
@@ -30,6 +32,7 @@ class Launch(NamedTuple):
     low: int
     high: int
     room: int
+    in_turns: bool
 
 
 def launches(bounds: IntArray, centroids: Any, d: int, itemsize: int) -> Iterator[Launch]:
@@ -38,13 +41,15 @@ def launches(bounds: IntArray, centroids: Any, d: int, itemsize: int) -> Iterato
 
     for first, last, low, high in windows(bounds, d, itemsize):
         own = bounds[first : last + 1] - bounds[first]
+        in_turns = high - low < int(own[-1])
         yield Launch(
             centroids=centroids[int(bounds[first]) * d : int(bounds[last]) * d],
             bounds=cuda.to_device(own),
             offset=int(bounds[first]),
             low=low,
             high=high,
-            room=shared_bytes(d, itemsize, int(own[-1]), high - low),
+            room=shared_bytes(d, itemsize, 0 if in_turns else int(own[-1]), high - low),
+            in_turns=in_turns,
         )
 
 
@@ -63,11 +68,15 @@ def windows(bounds: IntArray, d: int, itemsize: int) -> Iterator[tuple[int, int,
             if window_of(d, itemsize, together) < together:
                 break
             last += 1
-        room = window_of(d, itemsize, int(bounds[last] - bounds[first]))
+        K = int(bounds[last] - bounds[first])
+        room = window_of(d, itemsize, K)
+        if room < K:
+            # In turns no centroids lie beside the sums.
+            room = min(window_of(d, itemsize, 0), K - 1)
         if room < 1:
             raise DeviceError(
-                f"clustering.device=cuda: {int(bounds[last] - bounds[first])} centroids of {d} features do "
-                "not fit into the shared memory of a processor. Set clustering.device=auto or cpu, or lower k."
+                f"clustering.device=cuda: the sums of a cluster of {d} features do not fit into the shared memory of a "
+                "processor. Set clustering.device=auto or cpu."
             )
         for low in range(int(bounds[first]), int(bounds[last]), room):
             yield first, last, low, min(low + room, int(bounds[last]))

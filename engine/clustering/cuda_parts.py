@@ -25,6 +25,8 @@ class Part(NamedTuple):
         Flat, by columns; weights (n,), or (0,) for none.
     stream
         Where work on them is queued.
+    place
+        Which of two places on the card they take, one after the other.
     """
 
     first: int
@@ -32,6 +34,7 @@ class Part(NamedTuple):
     X: Any
     weights: Any
     stream: Any
+    place: int = 0
 
 
 class Sender:
@@ -89,13 +92,13 @@ class Sender:
                     X[f * m : (f + 1) * m].copy_to_device(flat[f * n + first : f * n + last], stream=stream)
             if len(weights):
                 masses[place][:m].copy_to_device(weights[first:last], stream=stream)
-            yield Part(first, m, X, masses[place][: m if len(weights) else 0], stream)
+            yield Part(first, m, X, masses[place][: m if len(weights) else 0], stream, place)
         for stream in streams:
             stream.synchronize()
 
     def _turn(self, rows: Any, n: int, first: int, X: Any, stream: Any) -> None:
         """Write rows that came one after the other by columns."""
-        from engine.clustering.cuda_kernels import by_columns
+        from engine.clustering.cuda_moves import by_columns
 
         threads = 256
         by_columns[-(-rows.size // threads), threads, stream](rows, self._rows.d, n, first, X)

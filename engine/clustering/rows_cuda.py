@@ -19,9 +19,6 @@ from engine.errors import DataError, DeviceError
 
 log = logging.getLogger(__name__)
 
-MOST_WARPS = 16
-"""Warps of a processor that work on rows at a time, at most: their registers do not leave room for more."""
-
 RESERVED_BYTES = 1024
 """Shared memory that the system takes of each block."""
 
@@ -108,6 +105,7 @@ class CudaRows:
         whole = rows.n * (row_bytes + 12) + streamed_bytes
         self._sender = Sender(rows, max(1, streamed_bytes // row_bytes))
         self._kept: Part | None = None
+        self._room: dict[int, Any] = {}
         if whole <= memory_bytes:
             try:
                 self._kept = self._sender.whole()
@@ -160,6 +158,7 @@ class CudaRows:
             raise error
         self.failure = " ".join(str(error).split()) or type(error).__name__
         self._kept = None
+        self._room.clear()
         if not self._fall_back:
             raise DeviceError(
                 f"clustering.device=cuda: the GPU failed ({self.failure}). Set clustering.device=auto, which goes on "
@@ -298,7 +297,7 @@ class CudaRows:
 
         All rows must stay on the card.
         """
-        from engine.clustering.cuda_kernels import MOVING
+        from engine.clustering.cuda_moves import MOVING
 
         C = np.array(starts, dtype=np.float64)
         moves, ends = np.zeros(len(C), dtype=np.int64), np.full(len(C), MOVING, dtype=np.int64)
@@ -318,7 +317,8 @@ class CudaRows:
         self, starts: Centroids, rounds: int, shift_tolerance: float
     ) -> tuple[NDArray[np.float64], IntArray, IntArray]:
         """Queue so many moves of all starts, and fetch where they ended."""
-        from engine.clustering.cuda_kernels import LANES, MOVING, cuda, move
+        from engine.clustering.cuda_kernels import LANES, cuda
+        from engine.clustering.cuda_moves import MOVING, move
 
         assert self._kept is not None
         S, k, d = starts.shape
@@ -344,21 +344,46 @@ class CudaRows:
 
     def _add_up(self, part: Part, launch: Launch, found: Any, added: Any) -> None:
         """Queue a read of some rows, and the sum over its blocks."""
-        from engine.clustering.cuda_kernels import LANES, add_in_order
+        from engine.clustering.cuda_kernels import LANES
+        from engine.clustering.cuda_moves import add_in_order
 
-        blocks = found.shape[0]
-        self._kernels.step[blocks, LANES, part.stream, launch.room](
-            part.X, part.n, part.weights, launch.centroids, launch.bounds, launch.low - launch.offset,
-            launch.high - launch.offset, found,
-        )  # fmt: skip
+        blocks, low, high = found.shape[0], launch.low - launch.offset, launch.high - launch.offset
+        if launch.in_turns:
+            labels, squared, parts = self._measured(part)
+            if low == 0:
+                self._kernels.assign[parts.shape[0], LANES, part.stream](
+                    part.X, part.n, part.weights, launch.centroids, labels, squared, parts
+                )
+            self._kernels.add[blocks, LANES, part.stream, launch.room](
+                part.X, part.n, part.weights, labels, squared, low, high, found
+            )
+        else:
+            self._kernels.step[blocks, LANES, part.stream, launch.room](
+                part.X, part.n, part.weights, launch.centroids, launch.bounds, low, high, found
+            )
         add_in_order[-(-added.size // LANES), LANES, part.stream](found.reshape(blocks, added.size), added)
+
+    def _measured(self, part: Part) -> Any:
+        """Return memory of the card for the nearest centroid and squared distance of each row of a part."""
+        from engine.clustering.cuda_kernels import LANES, cuda
+
+        # What is queued in the place of a part is done with the part that was there before.
+        kept = self._room.get(part.place)
+        if kept is None or kept[0].size < part.n:
+            kept = self._room[part.place] = (
+                cuda.device_array(part.n, np.int32),
+                cuda.device_array(part.n, self.matrix.dtype),
+                cuda.device_array((self._blocks_for(part.n), LANES), np.float64),
+            )
+        return kept
 
     def _blocks_for(self, n: int, room: int = 0) -> int:
         """Return how many warps work on n rows: as many as find ``room`` bytes of shared memory, and a tile."""
         from engine.clustering.cuda_kernels import shape_of
 
-        warps = min(MOST_WARPS, max(1, self._shared // (room + RESERVED_BYTES)))
-        return max(1, min(self._processors * warps, -(-n // shape_of(self.d).tile)))
+        shape = shape_of(self.d, self._item)
+        warps = min(shape.warps, max(1, self._shared // (room + RESERVED_BYTES)))
+        return max(1, min(self._processors * warps, -(-n // shape.tile)))
 
     def _parts(self) -> Iterator[Part]:
         """Yield the rows on the card; those that stay, or all anew, part after part."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.clustering import cuda_kernels
-from engine.clustering.cuda_launches import windows
+from engine.clustering.cuda_launches import launches
 from engine.clustering.lloyd import lloyd
 from engine.clustering.rows import Stats
 from engine.clustering.rows_array import ArrayRows
@@ -91,15 +91,25 @@ def test_a_step_of_no_model() -> None:
     assert on_card(some_rows(0, 5, 2)).step([]) == []
 
 
-def test_more_clusters_than_fit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, models = some_rows(3, 90, 4), some_models(3, 4, [2, 9, 3, 3])
+@pytest.mark.parametrize(
+    ("streamed", "weighted", "dtype"), [(False, False, "f4"), (True, True, "f4"), (False, True, "f8")]
+)
+def test_more_clusters_than_fit_at_once(
+    streamed: bool, weighted: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, models = some_rows(3, 90, 4, dtype=dtype, weighted=weighted), some_models(3, 4, [2, 19, 3, 3])
     whole = on_card(rows).step(models)
-    # Room for some four clusters.
-    monkeypatch.setattr(cuda_kernels, "SHARED_BYTES", 8 * 1024)
-    card = on_card(rows)
-    assert len(list(windows(np.array([0, 2, 11, 14, 17]), 4, 4))) > 3
+    # Room for a few clusters: some models are measured together, and one is added up in turns.
+    monkeypatch.setattr(cuda_kernels, "SHARED_BYTES", (8 if dtype == "f4" else 14) * 1024)
+    card = on_card(rows, streamed=streamed)
+    own = list(launches(np.array([0, 2, 21, 24, 27]), np.zeros(108), 4, rows.matrix.itemsize))
+    assert {launch.in_turns for launch in own} == {True, False}
+    assert next(launch.low for launch in own if launch.in_turns) == 2
+    assert sum(launch.high - launch.low for launch in own) == 27
     for one, other in zip(card.step(models), whole, strict=True):
-        assert one.sums.tobytes() == other.sums.tobytes()
+        assert one.counts.tolist() == other.counts.tolist()
+        assert one.sums == pytest.approx(other.sums, rel=1e-13, abs=1e-12)
+        assert one.sse == pytest.approx(other.sse, rel=1e-13)
     (rest,) = lloyd(card, [models[1]], max_iter=2)
     (expected,) = lloyd(rows, [models[1]], max_iter=2)
     assert rest.centroids == pytest.approx(expected.centroids, abs=1e-12)
