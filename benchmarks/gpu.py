@@ -161,13 +161,8 @@ class Run:
         """Put rows on the card; or have them sent anew for every read."""
         part = SIZES[self.size].part_bytes
         memory = 4 * part if streamed else int(0.9 * self.gpu.free_bytes)
-        return CudaRows(
-            ArrayRows(X),
-            memory_bytes=memory,
-            processors=self.gpu.processors,
-            shared_bytes=self.gpu.shared_bytes,
-            streamed_bytes=part,
-        )
+        held = partial(CudaRows, ArrayRows(X), processors=self.gpu.processors, shared_bytes=self.gpu.shared_bytes)
+        return held(memory_bytes=memory, streamed_bytes=part)
 
 
 def told(row: dict[str, Any]) -> str:

@@ -162,6 +162,9 @@ def find_all(
     whom = None if asked is None else known_among(own.customer_ids, asked, history.as_of, notes)
     with timed(seconds, "fit"), progress.step("fit"):
         recommender = fit(c, own, history.products, as_of=history.as_of, segmented=segmented, category=category)
+    without = int((recommender.segment_of < 0).sum()) if recommender.segments.height else 0
+    if without:
+        notes.append(no_segment(without, recommender.history.n))
     left_out = int(recommender.excluded.sum())
     if left_out:
         lost = len(own.item) - len(recommender.history.item)
@@ -211,6 +214,19 @@ def known_among(ids: pl.Series, asked: pl.Series, as_of: datetime, notes: list[W
             )
         )
     return known
+
+
+def no_segment(customers: int, of: int) -> Word:
+    """Return how many customers the segments leave out."""
+    return worded(
+        "{customers} of {of} customers are in no segment: they are recommended products, and stand in no table of a "
+        "segment.",
+        "{customers} de {of} clientes no están en ningún segmento: reciben recomendaciones, pero no figuran en las "
+        "tablas por segmento.",
+        "assignments=",
+        customers=customers,
+        of=of,
+    )
 
 
 def not_offered(products: int, purchases: int, *, categories: bool = False) -> Word:

@@ -56,10 +56,6 @@ class Segmented:
         from engine.recommend.by_code import as_ids
 
         own = self.assignments.with_columns(as_ids(self.assignments[ID], customer_ids.dtype).alias(ID)).drop_nulls(ID)
-        if own[ID].n_unique() < own.height:
-            raise DataError(
-                "assignments: expected each customer once; some come twice, written in two ways (7 and 07)."
-            )
         known = pl.DataFrame({"segment_id": self.ids}, {"segment_id": pl.String}).with_row_index("number")
         asked = customer_ids.rename(ID).to_frame().join(own, on=ID, how="left", maintain_order="left")
         found = asked.join(known, on="segment_id", how="left", maintain_order="left")["number"].cast(pl.Int32)
@@ -128,7 +124,13 @@ def _of_table(path: Path, named: tuple[Segment, ...], scratch: Path) -> Segmente
     from engine.api import segment_names
     from experiments.seeds import read_people
 
-    table = read_people(str(path), "assignments", ID, scratch).frame
+    people = read_people(str(path), "assignments", ID, scratch)
+    if people.counts["repeated"]:
+        raise DataError(
+            f"assignments={path}: expected each customer once; {people.counts['repeated']:,} rows name one that came "
+            "before. Keep one row of each."
+        )
+    table = people.frame
     require_columns(table.columns, [ID, "segment_id"], where=f"assignments={path}")
     table = table.with_columns(pl.col("segment_id").cast(pl.String))
     if named:

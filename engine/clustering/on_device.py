@@ -72,7 +72,7 @@ def device_of(rows: Rows) -> str:
 
     Examples
     --------
-    >>> device_of(ArrayRows(np.eye(3)))
+    >>> device_of(ArrayRows([[1.0], [2.0]]))
     'cpu'
     """
     if not isinstance(rows, CudaRows):

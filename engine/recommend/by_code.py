@@ -26,8 +26,8 @@ def as_ids(asked: pl.Series, dtype: pl.DataType) -> pl.Series:
 
     Examples
     --------
-    >>> as_ids(pl.Series([7.0, 7.9]), pl.Int64()).to_list()
-    [7, None]
+    >>> as_ids(pl.Series([7.0, 7.9]), pl.Int64()).to_list(), as_ids(pl.Series(["7", "07"]), pl.Int64()).to_list()
+    ([7, None], [7, None])
     """
     if asked.dtype == dtype:
         return asked
@@ -39,7 +39,13 @@ def as_ids(asked: pl.Series, dtype: pl.DataType) -> pl.Series:
             .select(pl.when(pl.col(asked.name) == pl.col(asked.name).floor()).then(asked.name))
             .to_series()
         )
-    return asked.cast(dtype, strict=False)
+    cast = asked.cast(dtype, strict=False)
+    if asked.dtype == pl.String:
+        # 07 is written otherwise than the number 7: in a file of texts it would be somebody else.
+        both = pl.DataFrame({"cast": cast, "asked": asked})
+        kept = pl.when(pl.col("cast").cast(pl.String) == pl.col("asked")).then("cast")
+        cast = both.select(kept.alias(asked.name)).to_series()
+    return cast
 
 
 def asked_ids(given: Sequence[Any] | pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -206,6 +212,8 @@ def categories(
             raise SettingError("repurchase: it speaks of categories; say which column holds them with category=COLUMN.")
         return None, None
     require_columns(products.columns, [category], where="the table of products")
+    if products.schema[category].is_nested():
+        raise DataError(f"category: expected text in column {category!r}; got {products.schema[category]}.")
     values = products[category].cast(pl.String)
     names = values.unique().drop_nulls().sort()
     numbers = values.replace_strict(names, np.arange(len(names), dtype=np.int32), default=-1, return_dtype=pl.Int32)
@@ -304,6 +312,8 @@ def numbered(
     known = given["segment_id"].unique().drop_nulls().sort().to_frame()
     if segments is not None:
         require_columns(segments.columns, ["segment_id", "name_en", "name_es"], where="segments")
+        if segments["segment_id"].n_unique() < segments.height:
+            raise DataError("segments: expected each segment once; some come twice.")
         called = segments.select(segment_keys(segments["segment_id"]), "name_en", "name_es")
         known = known.join(called, on="segment_id", how="left", maintain_order="left", validate="m:1")
     else:

@@ -106,6 +106,7 @@ READ = [
     (["lake=LAKE", "as_of=1999-01-01"], "no purchase of a product before that date"),
     (["lake=LAKE", "window_days=0"], "window_days: expected a whole number of days"),
     (["lake=LAKE", "assignments=strangers.csv"], "none of its customers bought anything here"),
+    (["lake=LAKE", "assignments=twice.csv"], "assignments=twice.csv: expected each customer once; 2 rows name one"),
     (["lake=LAKE", "assignments=ids.csv"], "no column 'segment_id'"),
     (["lake=LAKE", "bundle=nowhere"], "nowhere"),
     (["lake=LAKE", "assignments=LAKE"], "This is a lake; it holds no segments."),
@@ -137,6 +138,7 @@ def test_refused(cartera: Cartera, lake: str, tmp_path: Path, arguments: list[st
     pl.DataFrame({"customer_id": [1, 2]}).write_csv("ids.csv")
     pl.DataFrame({"segment_id": ["x", "y"], "customers": [1, 2]}).write_csv("profile.csv")
     pl.DataFrame({"customer_id": [9001, 9002], "segment_id": ["x", "y"]}).write_csv("strangers.csv")
+    pl.DataFrame({"customer_id": [1, 1, 1, 2], "segment_id": ["x", "x", "y", "x"]}).write_csv("twice.csv")
     pl.DataFrame({"customer_id": [1], "product_id": ["a"], "timestamp": [1]}).write_csv("few.csv")
     given = [argument.replace("LAKE", lake) for argument in arguments]
     ran = cartera("recommend", *given, "tracking=none", "out=out")

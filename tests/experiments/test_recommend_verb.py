@@ -208,4 +208,5 @@ def test_one_small_segment(cartera: Cartera, shop: Path, tmp_path: Path) -> None
     ran = cartera("recommend", f"lake={shop}/lake", "assignments=one.parquet", "tracking=none", "out=one")
     assert ran.code == 0, ran.err
     assert "No up-selling: there are not two segments." in ran.err
+    assert "customers are in no segment: they are recommended products" in ran.err
     assert [segment["customers"] for segment in facts(tmp_path / "one")["segments"]] == [2]

@@ -99,9 +99,18 @@ def test_nothing_after_as_of_is_taken() -> None:
 
 
 def test_assignments_that_do_not_fit() -> None:
-    twice = pl.DataFrame({"customer_id": ["7", "07"], "segment_id": ["a", "b"]})
+    twice = pl.DataFrame({"customer_id": ["7", "7"], "segment_id": ["a", "b"]})
     with pytest.raises(DataError, match="each customer once"):
         CustomerRecommender.fit(HISTORY, as_of=AS_OF, assignments=twice)
+    # Nobody is called 07.
+    known = CustomerRecommender.fit(
+        HISTORY, as_of=AS_OF, assignments=pl.DataFrame({"customer_id": ["7", "07"], "segment_id": ["a", "b"]})
+    )
+    assert known.segments["segment_id"].to_list() == ["a"]
+    assert np.bincount(known.segment_of + 1).tolist() == [HISTORY.n - 1, 1]
+    names = pl.DataFrame({"segment_id": ["a", "a"], "name_en": ["A", "B"], "name_es": ["A", "B"]})
+    with pytest.raises(DataError, match="each segment once"):
+        CustomerRecommender.fit(HISTORY, as_of=AS_OF, assignments=twice.head(1), segments=names)
     with pytest.raises(DataError, match="none of its customers"):
         CustomerRecommender.fit(
             HISTORY, as_of=AS_OF, assignments=pl.DataFrame({"customer_id": ["zz"], "segment_id": ["a"]})
