@@ -77,7 +77,8 @@ def lloyd(rows: Rows, starts: Sequence[Centroids], *, max_iter: int = 300, shift
     """
     if isinstance(rows, ArrayRows) and rows.n <= IN_CACHE_ROWS and (len(starts) > 1 or rows.n <= ONE_THREAD_ROWS):
         return _each_by_itself(rows, starts, max_iter=max_iter, shift_tolerance=shift_tolerance)
-    if isinstance(rows, CudaRows) and rows.resident and len({len(start) for start in starts}) == 1:
+    sizes = {len(start) for start in starts}
+    if isinstance(rows, CudaRows) and len(sizes) == 1 and rows.moves_starts(*sizes):
         return _each_by_itself(rows, starts, max_iter=max_iter, shift_tolerance=shift_tolerance)
     centroids = [np.array(start, dtype=np.float64) for start in starts]
     rests: dict[int, Rest] = {}

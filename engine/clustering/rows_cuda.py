@@ -152,6 +152,12 @@ class CudaRows:
         """Whether all rows stay on the card."""
         return self._kept is not None
 
+    def moves_starts(self, k: int) -> bool:
+        """Say whether :meth:`settle` can move starts of k centroids: what they shift by must fit into shared memory."""
+        from engine.clustering.cuda_kernels import SHARED_BYTES
+
+        return self._kept is not None and 8 * k * self.d <= SHARED_BYTES
+
     def give_up(self, error: Exception) -> None:
         """Note that the card failed; :class:`DeviceError` where the processor may not go on."""
         if isinstance(error, DeviceError) and not self._fall_back:
@@ -295,7 +301,7 @@ class CudaRows:
     ) -> tuple[NDArray[np.float64], IntArray, IntArray]:
         """Move starts until they rest, many moves without a word to the host; see :meth:`ArrayRows.settle`.
 
-        All rows must stay on the card.
+        Only where :meth:`moves_starts` says so.
         """
         from engine.clustering.cuda_moves import MOVING
 

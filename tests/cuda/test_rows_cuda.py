@@ -205,6 +205,17 @@ def test_a_start_rests(tolerance: float) -> None:
     assert [rest.centroids.tolist() for rest in found] == [rest.centroids.tolist() for rest in expected]
 
 
+def test_starts_too_large_for_shared_memory_are_moved_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = some_rows(8, 60, 3)
+    card, start = on_card(rows), some_models(8, 3, [9])
+    assert card.moves_starts(2_048)
+    assert not card.moves_starts(2_049)
+    monkeypatch.setattr(card, "settle", None)
+    monkeypatch.setattr(card, "moves_starts", lambda k: False)
+    (found,), (expected,) = lloyd(card, start, max_iter=3), lloyd(rows, start, max_iter=3)
+    assert found.centroids == pytest.approx(expected.centroids, abs=1e-12)
+
+
 def test_a_whole_solution() -> None:
     rng = np.random.default_rng(4)
     X = np.concatenate([rng.normal(size=(30, 3)) + 8 * centre for centre in np.eye(3)]).astype(np.float32)
