@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from experiments import failures
 from experiments.failures import EXIT_INTERRUPTED, EXIT_OUR_FAULT, report
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def verb(name: str) -> Callable[[Task], Callable[[], None]]:
         def main() -> None:
             _log_to_stderr()
             signal.signal(signal.SIGTERM, _as_interrupt)
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, _as_interrupt)
             # Hydra prints its own errors and exits with 1 unless this is set; then it raises.
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
             import hydra
@@ -171,6 +174,7 @@ def _settle_in(records: JobRecords, number: int) -> None:
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    failures.interrupted = True
     raise KeyboardInterrupt
 
 

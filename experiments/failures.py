@@ -23,6 +23,9 @@ EXIT_USER = 2
 EXIT_PARTLY = 3
 EXIT_INTERRUPTED = 130
 
+interrupted = False
+"""Whether an interruption was asked for: a library that swallows it halfway may fail with something else for it."""
+
 SWEEP_AXES = ("features", "transform", "backend", "k", "seed")
 """Keys of ``cartera sweep`` that take several values, as ``sweep.KEY=[…]``."""
 
@@ -47,7 +50,7 @@ def report(verb: str, error: BaseException, *, job: int | None = None) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     name = f"cartera {verb}" if job is None else f"cartera {verb}, job {job}"
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) or interrupted:
         code, message = EXIT_INTERRUPTED, "interrupted; nothing was left half-written."
     elif isinstance(error, PartlyDoneError):
         code, message = EXIT_PARTLY, str(error)

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from experiments import failures
 from experiments.__main__ import VERBS
 from tests.experiments.till import COLUMNS, sales_csv
 
@@ -331,6 +332,14 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, number: signal.Signals) 
     assert process.returncode == 130, (out, err)
     assert "interrupted" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_that_a_library_swallowed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(failures, "interrupted", True)
+    assert failures.report("segment", RuntimeError("a type without a name")) == 130
+    assert capsys.readouterr().err == "cartera segment: interrupted; nothing was left half-written.\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
