@@ -130,7 +130,7 @@ class Run:
 
     def timed(self, call: Callable[[], object], repeats: int | None = None, *, on_card: bool = True) -> list[float]:
         """Return the seconds of warm calls, by the card's own clock or by that of the processor."""
-        from engine.clustering.cuda_kernels import cuda
+        from engine.clustering.cuda_tiles import cuda
 
         if not self.simulated:
             call()

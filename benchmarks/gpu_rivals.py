@@ -120,7 +120,7 @@ def _ks(n: int) -> list[int]:
 def _on_card(rows: ArrayRows, processors: int, *, streamed: bool = False) -> CudaRows:
     row_bytes = rows.d * rows.matrix.dtype.itemsize + 8 * (rows.weights is not None)
     if not streamed:
-        return CudaRows(rows, memory_bytes=2 * rows.n * (row_bytes + 12) + 2**20, processors=processors,
+        return CudaRows(rows, memory_bytes=4 * rows.n * (row_bytes + 12) + 2**20, processors=processors,
                         streamed_bytes=2**20)  # fmt: skip
     part = -(-rows.n // 6) * row_bytes
     found = CudaRows(rows, memory_bytes=4 * part, processors=processors, streamed_bytes=part)
@@ -223,7 +223,7 @@ def _rounded(
 
 def copies(size: int, timed: Callable[[Callable[[], object], int], list[float]]) -> dict[str, Callable[[], Facts]]:
     """Return what measures copies of ``size`` bytes, by name; bytes a second on the card are read and written ones."""
-    from engine.clustering.cuda_kernels import cuda
+    from engine.clustering.cuda_tiles import cuda
 
     n = size // 4
 

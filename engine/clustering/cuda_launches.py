@@ -20,8 +20,8 @@ class Launch(NamedTuple):
         Number of the first centroid among those of all models.
     low, high
         The clusters, numbered as those of all models.
-    room
-        Shared memory of a block.
+    places
+        Of its shared memory (:class:`engine.clustering.cuda_tiles.Places`).
     in_turns
         Whether this is one of several launches that add up one model, which is measured before the first of them.
     """
@@ -31,13 +31,13 @@ class Launch(NamedTuple):
     offset: int
     low: int
     high: int
-    room: int
+    places: Any
     in_turns: bool
 
 
 def launches(bounds: IntArray, centroids: Any, d: int, itemsize: int) -> Iterator[Launch]:
     """Yield the launches that read the rows once for all models, whose centroids are on the card."""
-    from engine.clustering.cuda_kernels import cuda, shared_bytes
+    from engine.clustering.cuda_tiles import cuda, places_of
 
     for first, last, low, high in windows(bounds, d, itemsize):
         own = bounds[first : last + 1] - bounds[first]
@@ -48,7 +48,7 @@ def launches(bounds: IntArray, centroids: Any, d: int, itemsize: int) -> Iterato
             offset=int(bounds[first]),
             low=low,
             high=high,
-            room=shared_bytes(d, itemsize, 0 if in_turns else int(own[-1]), high - low),
+            places=places_of(d, itemsize, 0 if in_turns else int(own[-1]), high - low),
             in_turns=in_turns,
         )
 
@@ -58,7 +58,7 @@ def windows(bounds: IntArray, d: int, itemsize: int) -> Iterator[tuple[int, int,
 
     Of many models, or many clusters, the sums do not fit into shared memory at once.
     """
-    from engine.clustering.cuda_kernels import window_of
+    from engine.clustering.cuda_tiles import window_of
 
     first = 0
     while first < len(bounds) - 1:

@@ -1,4 +1,4 @@
-"""The machine code on an NVIDIA GPU around a read of the rows: sums over blocks, moves of starts, rows by columns."""
+"""The machine code on an NVIDIA GPU around a read of the rows: sums over blocks, moves of starts, rows into tiles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from numba import cuda as numba_cuda
 from numba import float64
 
-from engine.clustering.cuda_kernels import kernel
+from engine.clustering.cuda_tiles import kernel
 
 # Of this name, which numba's simulator looks for.
 cuda: Any = numba_cuda
@@ -64,8 +64,20 @@ def move(sums: Any, exact: Any, narrow: Any, tolerance: Any, moves: Any, ends: A
 
 
 @kernel()
-def by_columns(rows: Any, d: Any, n: Any, first: Any, X: Any) -> None:
-    """Write rows that lie one after the other to their columns of X, of n rows in all, from row ``first`` on."""
+def into_tiles(rows: Any, by_rows: Any, n: Any, d: Any, tile: Any, X: Any) -> None:
+    """Write n rows, which lie one after the other or by columns, in tiles (:mod:`engine.clustering.cuda_tiles`)."""
+    q = cuda.grid(1)
+    if q < X.size:
+        row, f = q // (d * tile) * tile + q % tile, q // tile % d
+        at = row * d + f if by_rows else f * n + row
+        # The last tile is filled up.
+        X[q] = rows[at] if row < n else 0
+
+
+@kernel()
+def gather(X: Any, d: Any, tile: Any, index: Any, rows: Any) -> None:
+    """Write the rows with these numbers one after the other."""
     q = cuda.grid(1)
     if q < rows.size:
-        X[(q % d) * n + first + q // d] = rows[q]
+        row = index[q // d]
+        rows[q] = X[(row // tile * d + q % d) * tile + row % tile]

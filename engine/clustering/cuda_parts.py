@@ -22,7 +22,7 @@ class Part(NamedTuple):
     first, n
         The number of the first of them, and how many there are.
     X, weights
-        Flat, by columns; weights (n,), or (0,) for none.
+        In tiles (:mod:`engine.clustering.cuda_tiles`); weights (n,), or (0,) for none.
     stream
         Where work on them is queued.
     place
@@ -38,7 +38,10 @@ class Part(NamedTuple):
 
 
 class Sender:
-    """Sends rows to the card, where they lie by columns.
+    """Sends rows to the card, where they lie in tiles.
+
+    Stretches of rows go through two places in turn: while one is written into tiles, or worked on, the other is filled.
+    From pinned memory the host does not wait for that.
 
     Parameters
     ----------
@@ -52,60 +55,75 @@ class Sender:
         self._rows = rows
         self._at_once = at_once
         self._pinned: Any = None
+        self._streams: list[Any] = []
+        self._raw: list[Any] = []
 
     def whole(self) -> Part:
-        """Send all rows and keep them."""
-        from engine.clustering.cuda_kernels import cuda
+        """Send all rows and keep them; what is queued afterwards waits until they are there."""
+        from engine.clustering.cuda_tiles import cuda, shape_of, tiled
 
-        flat, n, d, by_rows = self._rows.given
-        weights = cuda.to_device(self._rows.kernel_weights)
-        if not by_rows:
-            return Part(0, n, cuda.to_device(flat), weights, 0)
-        X = cuda.device_array(n * d, flat.dtype)
-        for first in range(0, n, self._at_once):
-            last = min(n, first + self._at_once)
-            self._turn(cuda.to_device(flat[first * d : last * d]), n, first, X, 0)
-        cuda.synchronize()
-        return Part(0, n, X, weights, 0)
+        flat, n, d, _ = self._rows.given
+        tile = shape_of(d, flat.itemsize).tile
+        X = cuda.device_array(tiled(n, d, flat.itemsize), flat.dtype)
+        # Stretches of whole tiles: each fills its own.
+        for place, first, m in self._stretches(-(-self._at_once // tile) * tile):
+            self._send(first, m, place, X[first * d : first * d + tiled(m, d, flat.itemsize)])
+        return Part(0, n, X, cuda.to_device(self._rows.kernel_weights), 0)
+
+    def release(self) -> None:
+        """Give back the memory that :meth:`whole` has sent through."""
+        self._raw.clear()
 
     def parts(self) -> Iterator[Part]:
-        """Send the rows part after part, into two places in turn: while one is worked on the other is filled."""
-        from engine.clustering.cuda_kernels import cuda
+        """Send the rows part after part."""
+        from engine.clustering.cuda_tiles import cuda, tiled
 
-        flat, n, d, by_rows = self._rows.given
+        flat, _, d, _ = self._rows.given
         weights, size = self._rows.kernel_weights, self._at_once
         self._pin(flat)
-        streams = [cuda.stream() for _ in range(2)]
-        columns, rows = ([cuda.device_array(size * d, flat.dtype) for _ in streams] for _ in range(2))
-        masses = [cuda.device_array(size if len(weights) else 0, np.float64) for _ in streams]
-        for number, first in enumerate(range(0, n, size)):
-            place, last = number % 2, min(n, first + size)
-            stream, m = streams[place], last - first
-            # What was queued here two parts ago reads what is overwritten now.
-            stream.synchronize()
-            X = columns[place][: m * d]
-            if by_rows:
-                rows[place][: m * d].copy_to_device(flat[first * d : last * d], stream=stream)
-                self._turn(rows[place][: m * d], m, 0, X, stream)
-            else:
-                for f in range(d):
-                    X[f * m : (f + 1) * m].copy_to_device(flat[f * n + first : f * n + last], stream=stream)
+        tiles = [cuda.device_array(tiled(size, d, flat.itemsize), flat.dtype) for _ in range(2)]
+        masses = [cuda.device_array(size if len(weights) else 0, np.float64) for _ in tiles]
+        for place, first, m in self._stretches(size):
+            stream, X = self._streams[place], tiles[place][: tiled(m, d, flat.itemsize)]
+            self._send(first, m, place, X)
             if len(weights):
-                masses[place][:m].copy_to_device(weights[first:last], stream=stream)
+                masses[place][:m].copy_to_device(weights[first : first + m], stream=stream)
             yield Part(first, m, X, masses[place][: m if len(weights) else 0], stream, place)
-        for stream in streams:
+        for stream in self._streams:
             stream.synchronize()
 
-    def _turn(self, rows: Any, n: int, first: int, X: Any, stream: Any) -> None:
-        """Write rows that came one after the other by columns."""
-        from engine.clustering.cuda_moves import by_columns
+    def _stretches(self, size: int) -> Iterator[tuple[int, int, int]]:
+        """Yield place, first row and number of rows of each stretch, as soon as what was in its place is done with."""
+        from engine.clustering.cuda_tiles import cuda
 
-        threads = 256
-        by_columns[-(-rows.size // threads), threads, stream](rows, self._rows.d, n, first, X)
+        flat, n, d, _ = self._rows.given
+        if not self._streams:
+            self._streams = [cuda.stream() for _ in range(2)]
+        if not self._raw or self._raw[0].size < size * d:
+            self._raw = [cuda.device_array(min(size, n) * d, flat.dtype) for _ in range(2)]
+        for number, first in enumerate(range(0, n, size)):
+            # What was queued here two stretches ago reads what is overwritten now.
+            self._streams[number % 2].synchronize()
+            yield number % 2, first, min(size, n - first)
+
+    def _send(self, first: int, m: int, place: int, X: Any) -> None:
+        """Queue m rows on their way into tiles."""
+        from engine.clustering.cuda_moves import into_tiles
+        from engine.clustering.cuda_tiles import shape_of
+
+        flat, n, d, by_rows = self._rows.given
+        raw, stream = self._raw[place][: m * d], self._streams[place]
+        if by_rows:
+            raw.copy_to_device(flat[first * d : (first + m) * d], stream=stream)
+        else:
+            for f in range(d):
+                raw[f * m : (f + 1) * m].copy_to_device(flat[f * n + first : f * n + first + m], stream=stream)
+        threads, tile = 256, shape_of(d, flat.itemsize).tile
+        into_tiles[-(-X.size // threads), threads, stream](raw, by_rows, m, d, tile, X)
 
     def _pin(self, flat: FloatMatrix) -> None:
         """Let the card read the rows where they lie, from now on; memory of a file, or read only, cannot be pinned."""
-        from engine.clustering.cuda_kernels import FAILURES, cuda
+        from engine.clustering.cuda_tiles import FAILURES, cuda
 
         if self._pinned is not None:
             return

@@ -1,4 +1,4 @@
-"""Rows in the memory of an NVIDIA GPU, or passing through it; see :mod:`engine.clustering.cuda_kernels`."""
+"""Rows in the memory of an NVIDIA GPU, or passing through it; see :mod:`engine.clustering.cuda_tiles`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 from engine.clustering.cuda_launches import Launch, launches
 from engine.clustering.cuda_parts import Part, Sender
+from engine.clustering.cuda_reads import Reads
 from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
 from engine.clustering.rows_array import ArrayRows
 from engine.errors import DataError, DeviceError
 
 log = logging.getLogger(__name__)
 
-RESERVED_BYTES = 1024
-"""Shared memory that the system takes of each block."""
-
 MOVES_AT_ONCE = 8
 """Moves that are queued before the host asks who has come to rest: a start that has moves no more."""
+
+TAKEN_FROM = 4096
+"""Rows from which on they are taken from the card: fewer are not worth a launch."""
 
 STREAMED_BYTES = 256 * 2**20
 """Rows that are sent at a time when they do not fit into the card's memory together."""
@@ -34,7 +35,7 @@ def or_in_memory(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(method)
     def run(self: CudaRows, *given: Any, **named: Any) -> Any:
-        from engine.clustering.cuda_kernels import FAILURES
+        from engine.clustering.cuda_tiles import FAILURES
 
         if self.failure is None:
             try:
@@ -56,7 +57,7 @@ class CudaRows:
     Parameters
     ----------
     rows : ArrayRows
-        float32 or float64, finite, of at most :data:`engine.clustering.cuda_kernels.MOST_FEATURES` features.
+        float32 or float64, finite, of at most :data:`engine.clustering.cuda_tiles.MOST_FEATURES` features.
     memory_bytes : int
         Memory of the card that may be used, at least that of four parts.
     processors, shared_bytes : int
@@ -73,7 +74,8 @@ class CudaRows:
         More features than a kernel holds, or too little memory for four parts; the card failed or the centroids are too
         many, here or in a method that reads the rows, and ``fall_back`` is off.
     DataError
-        As :class:`ArrayRows`.
+        As :class:`ArrayRows`; where the rows stay on the card, by the first method that reads them: so many need not be
+        waited for before work that does not need them.
     """
 
     def __init__(
@@ -86,26 +88,26 @@ class CudaRows:
         streamed_bytes: int = STREAMED_BYTES,
         fall_back: bool = False,
     ) -> None:
-        from engine.clustering.cuda_kernels import FAILURES, MOST_FEATURES, kernels_of
+        from engine.clustering.cuda_tiles import FAILURES, MOST_FEATURES, tiled
 
         if rows.d > MOST_FEATURES:
             raise DeviceError(
                 f"clustering.device=cuda: expected at most {MOST_FEATURES} features, which a kernel holds in "
                 f"registers; got {rows.d}. Set clustering.device=auto or cpu, or take fewer features."
             )
-        rows.check()
         self.host = rows
         self.failure: str | None = None
         self._fall_back = fall_back
         self._item = rows.matrix.dtype.itemsize
-        self._kernels = kernels_of(rows.d, rows.matrix.dtype == np.float64, rows.weights is not None)
-        self._processors, self._shared = processors, shared_bytes
-        row_bytes = rows.d * self._item + 8 * (rows.weights is not None)
-        # Rows as they come and by columns, while they are turned; labels and distances for each row besides.
-        whole = rows.n * (row_bytes + 12) + streamed_bytes
+        weighted = rows.weights is not None
+        self.reads = Reads(rows.d, rows.matrix.dtype, weighted, processors=processors, shared_bytes=shared_bytes)
+        row_bytes = rows.d * self._item + 8 * weighted
+        # Rows in tiles, with labels and distances for each, and two places that they are sent through.
+        whole = tiled(rows.n, rows.d, self._item) * self._item + rows.n * (row_bytes - rows.d * self._item + 12)
+        whole += 2 * min(streamed_bytes, rows.n * row_bytes)
         self._sender = Sender(rows, max(1, streamed_bytes // row_bytes))
         self._kept: Part | None = None
-        self._room: dict[int, Any] = {}
+        self._seen_finite = False
         if whole <= memory_bytes:
             try:
                 self._kept = self._sender.whole()
@@ -116,6 +118,8 @@ class CudaRows:
                 f"clustering.device=cuda: expected {4 * streamed_bytes / 2**20:,.0f} MiB of free memory on the card, "
                 f"to send the rows in parts; got {memory_bytes / 2**20:,.0f} MiB. Free some, or use the CPU."
             )
+        else:
+            rows.check()
 
     @property
     def n(self) -> int:
@@ -154,7 +158,7 @@ class CudaRows:
 
     def moves_starts(self, k: int) -> bool:
         """Say whether :meth:`settle` can move starts of k centroids: what they shift by must fit into shared memory."""
-        from engine.clustering.cuda_kernels import SHARED_BYTES
+        from engine.clustering.cuda_tiles import SHARED_BYTES
 
         return self._kept is not None and 8 * k * self.d <= SHARED_BYTES
 
@@ -164,7 +168,7 @@ class CudaRows:
             raise error
         self.failure = " ".join(str(error).split()) or type(error).__name__
         self._kept = None
-        self._room.clear()
+        self.reads.forget()
         if not self._fall_back:
             raise DeviceError(
                 f"clustering.device=cuda: the GPU failed ({self.failure}). Set clustering.device=auto, which goes on "
@@ -172,9 +176,27 @@ class CudaRows:
             ) from error
         log.warning("the GPU failed, and the CPU goes on: %s", self.failure)
 
+    @or_in_memory
     def take(self, index: IntArray) -> FloatMatrix:
-        """Return the rows with these numbers, (m, d), as a copy."""
-        return self.host.take(index)
+        """Return the rows with these numbers, (m, d), as a copy; see :meth:`ArrayRows.take`.
+
+        Many come from the card, where they lie nearer to each other than in a large matrix; before the first read,
+        while the rows may still be on their way, all come from the host.
+        """
+        from engine.clustering.cuda_moves import gather
+        from engine.clustering.cuda_tiles import cuda, shape_of
+
+        part = self._kept
+        if part is None or not self._seen_finite or len(index) < TAKEN_FROM:
+            taken = self.host.take(index)
+            if not np.isfinite(taken).all():
+                self.host.check()
+            return taken
+        rows, threads = cuda.device_array(len(index) * self.d, self.matrix.dtype), 256
+        gather[-(-rows.size // threads), threads, part.stream](
+            part.X, self.d, shape_of(self.d, self._item).tile, cuda.to_device(index), rows
+        )
+        return np.asarray(rows.copy_to_host()).reshape(-1, self.d)
 
     def distinct(self) -> ArrayRows:
         """Return the different rows with their weights; see :meth:`ArrayRows.distinct`."""
@@ -186,7 +208,10 @@ class CudaRows:
 
         Where their sums do not fit into shared memory together, the rows are read on the card as often as needed.
         """
-        from engine.clustering.cuda_kernels import cuda
+        return self._step(models)
+
+    def _step(self, models: Sequence[Centroids]) -> list[Stats]:
+        from engine.clustering.cuda_tiles import cuda
 
         if not len(models):
             return []
@@ -198,10 +223,10 @@ class CudaRows:
         waiting: list[tuple[Any, Launch]] = []
         # Memory is given back afterwards: that would wait for everything that is queued.
         with cuda.defer_cleanup():
-            for part in self._parts():
+            for part in self.parts():
                 for launch in queue:
                     added = cuda.device_array((launch.high - launch.low) * (d + 2), np.float64, stream=part.stream)
-                    self._add_up(part, launch, self._room_for(part, launch), added)
+                    self.reads.add_up(part, launch, self.reads.room_for(part, launch), added)
                     waiting.append((added, launch))
         # Queued behind one another; the host waits here for the first time.
         for added, launch in waiting:
@@ -215,16 +240,16 @@ class CudaRows:
     @or_in_memory
     def farthest(self, centroids: Centroids) -> IntArray:
         """Return for each centroid its farthest row; see :meth:`ArrayRows.farthest`."""
-        from engine.clustering.cuda_kernels import LANES, cuda
+        from engine.clustering.cuda_tiles import LANES, cuda
 
         k = len(centroids)
         C = cuda.to_device(self.host.narrow(centroids))
         best, row = np.full(k, -1.0), np.full(k, -1, dtype=np.int64)
-        for part in self._parts():
-            blocks = self._blocks_for(part.n)
+        for part in self.parts():
+            blocks = self.reads.blocks_for(part.n)
             far = cuda.device_array((blocks, k, LANES), np.float64, stream=part.stream)
             far_row = cuda.device_array((blocks, k, LANES), np.int64, stream=part.stream)
-            self._kernels.farthest[blocks, LANES, part.stream](part.X, part.n, part.weights, C, far, far_row)
+            self.reads.kernels.farthest[blocks, LANES, part.stream](part.X, part.n, part.weights, C, far, far_row)
             squared = far.copy_to_host().transpose(1, 0, 2).reshape(k, -1)
             numbers = far_row.copy_to_host().transpose(1, 0, 2).reshape(k, -1)
             # The first of equally far ones, whichever lane had it.
@@ -237,19 +262,19 @@ class CudaRows:
     @or_in_memory
     def draw(self, centroids: Centroids, even: float, per_square: float, seed: int) -> Drawn:
         """Draw rows by their squared distance; see :meth:`ArrayRows.draw`: the same rows but for rounding."""
-        from engine.clustering.cuda_kernels import LANES, cuda
+        from engine.clustering.cuda_tiles import LANES, cuda
 
         C = cuda.to_device(self.host.narrow(centroids))
         index, squared, inertia = [], [], 0.0
-        for part in self._parts():
-            blocks = self._blocks_for(part.n)
+        for part in self.parts():
+            blocks = self.reads.blocks_for(part.n)
             room = min(part.n, max(4_096, part.n // 16))
             while True:
                 found = cuda.to_device(np.zeros(1, dtype=np.int64), stream=part.stream)
                 place = cuda.device_array(room, np.int64, stream=part.stream)
                 distance = cuda.device_array(room, self.matrix.dtype, stream=part.stream)
                 parts = cuda.device_array((blocks, LANES), np.float64, stream=part.stream)
-                self._kernels.draw[blocks, LANES, part.stream](
+                self.reads.kernels.draw[blocks, LANES, part.stream](
                     part.X, part.n, part.weights, C, float(even), float(per_square), np.uint64(seed), part.first,
                     found, place, distance, parts,
                 )  # fmt: skip
@@ -274,19 +299,21 @@ class CudaRows:
         distances_out: NDArray[np.floating[Any]] | None = None,
     ) -> float:
         """Write each row's nearest centroid and its Euclidean distance; return the inertia."""
-        from engine.clustering.cuda_kernels import LANES, cuda
+        from engine.clustering.cuda_tiles import LANES, cuda
 
         distances = np.empty(0, dtype=np.float32) if distances_out is None else distances_out
         if labels_out.shape != (self.n,) or distances.shape not in ((self.n,), (0,)):
             raise DataError(f"assign: expected room for {self.n} rows; got {labels_out.shape} and {distances.shape}.")
         C = cuda.to_device(self.host.narrow(centroids))
         inertia = 0.0
-        for part in self._parts():
-            blocks = self._blocks_for(part.n)
+        for part in self.parts():
+            blocks = self.reads.blocks_for(part.n)
             labels = cuda.device_array(part.n, np.int32, stream=part.stream)
             squared = cuda.device_array(part.n, self.matrix.dtype, stream=part.stream)
             parts = cuda.device_array((blocks, LANES), np.float64, stream=part.stream)
-            self._kernels.assign[blocks, LANES, part.stream](part.X, part.n, part.weights, C, labels, squared, parts)
+            self.reads.kernels.assign[blocks, LANES, part.stream](
+                part.X, part.n, part.weights, C, labels, squared, parts
+            )
             own = slice(part.first, part.first + part.n)
             labels_out[own] = labels.copy_to_host()
             if distances.size:
@@ -323,77 +350,31 @@ class CudaRows:
         self, starts: Centroids, rounds: int, shift_tolerance: float
     ) -> tuple[NDArray[np.float64], IntArray, IntArray]:
         """Queue so many moves of all starts, and fetch where they ended."""
-        from engine.clustering.cuda_kernels import LANES, cuda
         from engine.clustering.cuda_moves import MOVING, move
+        from engine.clustering.cuda_tiles import LANES, cuda
 
-        assert self._kept is not None
+        (part,) = self.parts()
         S, k, d = starts.shape
-        part = self._kept
         bounds = np.arange(S + 1) * k
         exact = cuda.to_device(starts)
         narrow = cuda.to_device(np.concatenate([self.host.narrow(start) for start in starts]))
         moves, ends = cuda.to_device(np.zeros(S, np.int64)), cuda.to_device(np.full(S, MOVING, np.int64))
         sums = cuda.device_array(S * k * (d + 2), np.float64)
-        queue = [(launch, self._room_for(part, launch)) for launch in launches(bounds, narrow, d, self._item)]
+        queue = [(launch, self.reads.room_for(part, launch)) for launch in launches(bounds, narrow, d, self._item)]
         for _ in range(rounds):
             for launch, found in queue:
-                self._add_up(part, launch, found, sums[launch.low * (d + 2) : launch.high * (d + 2)])
+                self.reads.add_up(part, launch, found, sums[launch.low * (d + 2) : launch.high * (d + 2)])
             move[S, LANES, part.stream, 8 * k * d](sums, exact, narrow, shift_tolerance, moves, ends)
         return exact.copy_to_host(), moves.copy_to_host(), ends.copy_to_host()
 
-    def _room_for(self, part: Part, launch: Launch) -> Any:
-        """Return memory of the card for what each block of a launch adds up."""
-        from engine.clustering.cuda_kernels import cuda
-
-        shape = (self._blocks_for(part.n, launch.room), launch.high - launch.low, self.d + 2)
-        return cuda.device_array(shape, np.float64, stream=part.stream)
-
-    def _add_up(self, part: Part, launch: Launch, found: Any, added: Any) -> None:
-        """Queue a read of some rows, and the sum over its blocks."""
-        from engine.clustering.cuda_kernels import LANES
-        from engine.clustering.cuda_moves import add_in_order
-
-        blocks, low, high = found.shape[0], launch.low - launch.offset, launch.high - launch.offset
-        if launch.in_turns:
-            labels, squared, parts = self._measured(part)
-            if low == 0:
-                self._kernels.assign[parts.shape[0], LANES, part.stream](
-                    part.X, part.n, part.weights, launch.centroids, labels, squared, parts
-                )
-            self._kernels.add[blocks, LANES, part.stream, launch.room](
-                part.X, part.n, part.weights, labels, squared, low, high, found
-            )
-        else:
-            self._kernels.step[blocks, LANES, part.stream, launch.room](
-                part.X, part.n, part.weights, launch.centroids, launch.bounds, low, high, found
-            )
-        add_in_order[-(-added.size // LANES), LANES, part.stream](found.reshape(blocks, added.size), added)
-
-    def _measured(self, part: Part) -> Any:
-        """Return memory of the card for the nearest centroid and squared distance of each row of a part."""
-        from engine.clustering.cuda_kernels import LANES, cuda
-
-        # What is queued in the place of a part is done with the part that was there before.
-        kept = self._room.get(part.place)
-        if kept is None or kept[0].size < part.n:
-            kept = self._room[part.place] = (
-                cuda.device_array(part.n, np.int32),
-                cuda.device_array(part.n, self.matrix.dtype),
-                cuda.device_array((self._blocks_for(part.n), LANES), np.float64),
-            )
-        return kept
-
-    def _blocks_for(self, n: int, room: int = 0) -> int:
-        """Return how many warps work on n rows: as many as find ``room`` bytes of shared memory, and a tile."""
-        from engine.clustering.cuda_kernels import shape_of
-
-        shape = shape_of(self.d, self._item)
-        warps = min(shape.warps, max(1, self._shared // (room + RESERVED_BYTES)))
-        return max(1, min(self._processors * warps, -(-n // shape.tile)))
-
-    def _parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[Part]:
         """Yield the rows on the card; those that stay, or all anew, part after part."""
-        if self._kept is not None:
-            yield self._kept
-        else:
+        if self._kept is None:
             yield from self._sender.parts()
+            return
+        if not self._seen_finite:
+            # Their sum shows it, in a fraction of the time that the host would take.
+            self._seen_finite = True
+            self._step([np.zeros((1, self.d))])
+            self._sender.release()
+        yield self._kept

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from engine.clustering.cuda_kernels import LANES, shape_of
+from engine.clustering.cuda_tiles import LANES, shape_of
 
 ROOT = Path(__file__).parents[2]
 TOOLKIT = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
@@ -60,8 +60,8 @@ for name, d, real, weighted in cases:
     x = (float64 if real == "f8" else float32)[::1]
     masses, counts = float64[::1], int64[::1]
     given = {
-        "step": (x, counts, int64, int64, float64[:, :, ::1]),
-        "add": (int32[::1], x, int64, int64, float64[:, :, ::1]),
+        "step": (x, counts, int64, int64, types.UniTuple(int64, 4), float64[:, :, ::1]),
+        "add": (int32[::1], x, int64, int64, types.UniTuple(int64, 4), float64[:, :, ::1]),
         "farthest": (x, float64[:, :, ::1], int64[:, :, ::1]),
         "draw": (x, float64, float64, uint64, int64, counts, counts, x, float64[:, ::1]),
         "assign": (x, int32[::1], x, float64[:, ::1]),

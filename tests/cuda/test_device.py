@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.clustering import cuda_kernels, on_device, rows_cuda, solve
+from engine.clustering import cuda_kernels, cuda_tiles, on_device, rows_cuda, solve
 from engine.clustering.backends import cluster
 from engine.clustering.rows_array import ArrayRows
 from engine.clustering.sweep import Tries
@@ -82,7 +82,7 @@ class Failing:
     def __getitem__(self, launch: Any) -> Any:
         self._times -= 1
         if self._times < 0:
-            raise cuda_kernels.FAILURES[0]("CUDA_ERROR_LAUNCH_FAILED")
+            raise cuda_tiles.FAILURES[0]("CUDA_ERROR_LAUNCH_FAILED")
         return self._kernel[launch]
 
 
@@ -128,10 +128,10 @@ def test_the_test_of_the_doctor_finds_what_is_wrong(name: str, told: str, monkey
             return lambda *given: None
 
     def zeros(shape: Any, dtype: Any, stream: Any = 0) -> Any:
-        return cuda_kernels.cuda.to_device(np.zeros(shape, dtype))
+        return cuda_tiles.cuda.to_device(np.zeros(shape, dtype))
 
     whole = cuda_kernels.kernels_of
     monkeypatch.setattr(cuda_kernels, "kernels_of", lambda *of: whole(*of)._replace(**{name: Silent()}))
-    monkeypatch.setattr(cuda_kernels.cuda, "device_array", zeros)
+    monkeypatch.setattr(cuda_tiles.cuda, "device_array", zeros)
     with pytest.raises(ValueError, match=told):
         gpu_check.compare(20, 0, processors=1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from engine.clustering import cuda_kernels
+from engine.clustering import cuda_tiles, rows_cuda
 from engine.clustering.cuda_launches import launches
 from engine.clustering.lloyd import lloyd
 from engine.clustering.rows import Stats
@@ -100,7 +100,7 @@ def test_more_clusters_than_fit_at_once(
     rows, models = some_rows(3, 90, 4, dtype=dtype, weighted=weighted), some_models(3, 4, [2, 19, 3, 3])
     whole = on_card(rows).step(models)
     # Room for a few clusters: some models are measured together, and one is added up in turns.
-    monkeypatch.setattr(cuda_kernels, "SHARED_BYTES", (8 if dtype == "f4" else 14) * 1024)
+    monkeypatch.setattr(cuda_tiles, "SHARED_BYTES", (8 if dtype == "f4" else 14) * 1024)
     card = on_card(rows, streamed=streamed)
     own = list(launches(np.array([0, 2, 21, 24, 27]), np.zeros(108), 4, rows.matrix.itemsize))
     assert {launch.in_turns for launch in own} == {True, False}
@@ -229,8 +229,14 @@ def test_a_whole_solution() -> None:
 def test_what_a_card_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match=r"at most 64 features.*got 65.*device=auto or cpu"):
         on_card(some_rows(0, 10, 65))
+    unfit = ArrayRows(np.tile([[1.0], [np.nan]], (6, 1)), check_now=False)
     with pytest.raises(DataError, match="NaN"):
-        on_card(ArrayRows(np.array([[1.0], [np.nan]]), check_now=False))
+        on_card(unfit, streamed=True)
+    with pytest.raises(DataError, match="NaN"):
+        on_card(unfit).assign(np.zeros((1, 1)), np.empty(12, np.int32))
+    with pytest.raises(DataError, match="NaN"):
+        on_card(unfit).take(np.array([0, 1]))
+    assert on_card(unfit).take(np.array([0, 2])).tolist() == [[1.0], [1.0]]
     with pytest.raises(DeviceError, match="free memory on the card"):
         CudaRows(some_rows(0, 1_000, 8), memory_bytes=1_000, processors=1, streamed_bytes=500)
     card = on_card(some_rows(0, 10, 2))
@@ -238,7 +244,7 @@ def test_what_a_card_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:
         card.step([np.zeros((2, 3))])
     with pytest.raises(DataError, match="finite numbers"):
         card.step([np.full((2, 2), np.nan)])
-    monkeypatch.setattr(cuda_kernels, "SHARED_BYTES", 2 * 1024)
+    monkeypatch.setattr(cuda_tiles, "SHARED_BYTES", 2 * 1024)
     with pytest.raises(DeviceError, match="do not fit into the shared memory"):
         card.step([np.zeros((200, 2))])
 
@@ -249,7 +255,7 @@ def test_a_card_that_fails(name: str, monkeypatch: pytest.MonkeyPatch, caplog: p
 
     class Broken:
         def __getitem__(self, launch: object) -> object:
-            raise cuda_kernels.FAILURES[0]("CUDA_ERROR_ILLEGAL_ADDRESS")
+            raise cuda_tiles.FAILURES[0]("CUDA_ERROR_ILLEGAL_ADDRESS")
 
     def asked(who: ArrayRows | CudaRows) -> object:
         if name == "step":
@@ -263,7 +269,7 @@ def test_a_card_that_fails(name: str, monkeypatch: pytest.MonkeyPatch, caplog: p
 
     for fall_back in (True, False):
         card = CudaRows(rows, memory_bytes=AMPLE, processors=1, fall_back=fall_back)
-        monkeypatch.setattr(card, "_kernels", card._kernels._replace(**{name: Broken()}))
+        monkeypatch.setattr(card.reads, "kernels", card.reads.kernels._replace(**{name: Broken()}))
         if fall_back:
             assert asked(card) == asked(rows)
             assert (card.failure, card.resident) == ("CUDA_ERROR_ILLEGAL_ADDRESS", False)
@@ -278,3 +284,18 @@ def test_overflow_is_told_as_on_the_processor() -> None:
     rows = ArrayRows(np.array([[3e38], [-3e38]], np.float32))
     with pytest.raises(DataError, match="beyond float32"), np.errstate(over="ignore"):
         on_card(rows).step([np.array([[0.0]])])
+
+
+@pytest.mark.parametrize(("d", "dtype", "order"), [(3, "f4", "C"), (33, "f8", "F")])
+def test_rows_that_are_taken(d: int, dtype: str, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = some_rows(0, 150, d, dtype=dtype, order=order)
+    card, index = on_card(rows), np.array([149, 0, 128, 127, 0, 31, 32])
+    monkeypatch.setattr(rows_cuda, "TAKEN_FROM", 5)
+    # Before the first read from the host, then from the card.
+    for _ in range(2):
+        found = card.take(index)
+        assert (found.dtype, found.flags.c_contiguous) == (rows.matrix.dtype, True)
+        assert found.tobytes() == rows.take(index).tobytes()
+        card.step(some_models(0, d, [2]))
+    monkeypatch.setattr(card.host, "take", None)
+    assert card.take(index).tobytes() == found.tobytes()
