@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import gpu, gpu_rivals
 from benchmarks.gpu_rivals import NotMeasuredError, WrongAnswerError, measured_rival, rows_of, seconds_a_move, starts_of
+from benchmarks.gpu_run import Run, raised
 from benchmarks.results import read, seconds_of
 from engine import device
 from engine.device import Gpu
@@ -17,9 +18,9 @@ from engine.device import Gpu
 CARD = Gpu("card", (9, 0), 4, 2**16, 2**30, 2**30, 0.1)
 
 
-def a_run(out: Path | None = None, ends: float = float("inf")) -> gpu.Run:
+def a_run(out: Path | None = None, ends: float = float("inf")) -> Run:
     origin = {"machine": {"cores": 2}, "commit": "abc"}
-    return gpu.Run("XS", 0, CARD, out, ends, origin, simulated=True, copy=4e12)
+    return Run("XS", 0, CARD, out, ends, origin, simulated=True, copy=4e12)
 
 
 def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_nothing_is_timed_unless_all_answers_are_right(
     failed: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def wrong(figure: Callable[..., object], *given: object) -> None:
-        figure("check", (5, 2), partial(gpu._raise, failed))
+        figure("check", (5, 2), partial(raised, failed))
 
     monkeypatch.setattr(device, "usable_gpu", lambda: CARD)
     monkeypatch.setattr(gpu, "origin_of", lambda card, simulated: a_run().origin | {"driver": "1", "versions": {}})
