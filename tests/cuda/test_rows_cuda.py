@@ -255,7 +255,7 @@ def test_a_card_that_fails(name: str, monkeypatch: pytest.MonkeyPatch, caplog: p
 
     class Broken:
         def __getitem__(self, launch: object) -> object:
-            raise cuda_tiles.FAILURES[0]("CUDA_ERROR_ILLEGAL_ADDRESS")
+            raise cuda_tiles.FAILURES[-1]("CUDA_ERROR_ILLEGAL_ADDRESS")
 
     def asked(who: ArrayRows | CudaRows) -> object:
         if name == "step":
