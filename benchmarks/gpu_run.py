@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu_rivals import NotMeasuredError
 from benchmarks.results import append
+from engine.clustering.cuda_parts import STREAMED_BYTES
 from engine.clustering.rows_array import ArrayRows
-from engine.clustering.rows_cuda import STREAMED_BYTES, CudaRows
+from engine.clustering.rows_cuda import CudaRows
 from engine.device import Gpu
 
 Matrix = NDArray[np.float32]

@@ -13,6 +13,9 @@ from engine.clustering.rows_array import ArrayRows
 
 log = logging.getLogger(__name__)
 
+STREAMED_BYTES = 256 * 2**20
+"""Rows that are sent at a time when they do not fit into the card's memory together."""
+
 
 class Part(NamedTuple):
     """Some of the rows, on the card.
@@ -133,3 +136,12 @@ class Sender:
             self._pinned.__enter__()
         except (*FAILURES, BufferError, ValueError) as error:
             log.info("the rows cannot be pinned, which makes sending them slower: %s", error)
+
+
+def bytes_to_stay(rows: ArrayRows, streamed_bytes: int = STREAMED_BYTES) -> int:
+    """Return the memory that rows take on the card: in tiles, a label and a distance each, and while they are sent."""
+    from engine.clustering.cuda_tiles import tiled
+
+    item, weight = rows.matrix.dtype.itemsize, 8 * (rows.weights is not None)
+    sent = 2 * min(streamed_bytes, rows.n * (rows.d * item + weight))
+    return tiled(rows.n, rows.d, item) * item + rows.n * (weight + 12) + sent

@@ -16,10 +16,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from engine.clustering.near_zero import TableRows
+from engine.clustering.on_device import held_on
+from engine.clustering.rows import Centroids
 from engine.clustering.rows_array import ArrayRows
+from engine.clustering.rows_cuda import CudaRows
 from engine.clustering.rows_file import FileRows
 from engine.clustering.rows_sparse import SparseRows
-from engine.errors import DataError
+from engine.errors import DataError, SettingError
 
 MOST_WEIGHT = 1e150
 """Largest sum of the weights: they multiply squared distances, for which half of float64's exponents are left."""
@@ -84,6 +87,54 @@ def rows_to_cluster(estimator: BaseEstimator, X: Any, sample_weight: Any = None,
     if _bytes_if_dense(matrix) <= matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes:
         return ArrayRows(matrix.toarray(), weights, names=names)
     return SparseRows(matrix, weights, names=names)
+
+
+def rows_on_device(rows: TableRows, device: str) -> TableRows | CudaRows:
+    """Hold the rows where they are to be solved; :class:`SettingError` where a GPU cannot take their kind.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> rows_on_device(SparseRows(csr_array([[1.0, 0.0], [0.0, 0.0]])), "cuda")
+    Traceback (most recent call last):
+    engine.errors.SettingError: device: 'cuda' takes dense rows in memory; X is sparse. Set device to 'auto' or 'cpu'.
+    """
+    if isinstance(rows, ArrayRows):
+        return held_on(rows, device)
+    if device == "cuda":
+        what = "sparse" if isinstance(rows, SparseRows) else "in a file"
+        raise SettingError(f"device: 'cuda' takes dense rows in memory; X is {what}. Set device to 'auto' or 'cpu'.")
+    return rows
+
+
+def check_enough(rows: TableRows, n_clusters: int) -> None:
+    """Raise :class:`DataError` where there are fewer rows than clusters."""
+    if rows.n < n_clusters:
+        raise DataError(
+            f"n_samples={rows.n} should be >= n_clusters={n_clusters}. Lower n_clusters, or give more rows."
+        )
+
+
+def given_centroids(given: Any, n_clusters: int, d: int) -> Centroids:
+    """Return the first centroids that the caller gives, copied and checked.
+
+    Examples
+    --------
+    >>> given_centroids([[1, 2]], 1, 2).tolist()
+    [[1.0, 2.0]]
+    """
+    from scipy.sparse import issparse
+
+    start = np.array(given.toarray() if issparse(given) else given, dtype=np.float64)
+    for axis, (what, wanted) in enumerate((("number of clusters", n_clusters), ("number of features of the data", d))):
+        if start.ndim != 2 or start.shape[axis] != wanted:
+            raise SettingError(
+                f"init: The shape of the initial centers {start.shape} does not match the {what} {wanted}. "
+                f"Expected ({n_clusters}, {d})."
+            )
+    if not np.isfinite(start).all():
+        raise DataError("init: expected finite centroids; got NaN or infinity.")
+    return start
 
 
 def _in_memory(X: Any) -> Any:

@@ -13,6 +13,7 @@ from engine.clustering.near_zero import TableRows
 from engine.clustering.rows_array import ArrayRows
 from engine.clustering.seeding import SEEDINGS
 from engine.clustering.solve import SOLVERS, Solution, check_limits
+from engine.device import DEVICES
 from engine.errors import SettingError
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def check_parameters(model: KMeans) -> None:
         raise SettingError.from_unknown("algorithm", model.algorithm, ("lloyd", "elkan"))
     if model.solver not in SOLVERS:
         raise SettingError.from_unknown("solver", model.solver, SOLVERS)
+    if model.device not in DEVICES:
+        raise SettingError.from_unknown("device", model.device, DEVICES)
     check_limits(model.solver if isinstance(model.init, str) else "full", model.max_passes, model.max_seconds)
     if model.algorithm == "elkan" and model.n_clusters == 1:
         warnings.warn(

@@ -20,9 +20,12 @@ from engine.clustering.rows import Centroids, FloatMatrix, IntArray, Rows, Stats
 from engine.clustering.rows_array import PARTS_BYTES, ArrayRows
 from engine.clustering.rows_blocks import HeldRows
 from engine.clustering.rows_cuda import CudaRows
-from engine.errors import DataError
+from engine.errors import DataError, DeviceError
 
 Sums = NDArray[np.float64]
+
+Dense = ArrayRows | HeldRows | CudaRows
+"""Rows that can be measured."""
 
 FAR = 4.0
 """Squared distance of a centroid from the mean of its rows, over their mean squared distance to the mean, beyond which
@@ -63,7 +66,7 @@ def measure(rows: Rows, models: Sequence[Centroids]) -> list[Figures]:
     Parameters
     ----------
     rows : Rows
-        In memory, in blocks, on workers or in files; every row counts once.
+        In memory, on a GPU, in blocks, on workers or in files; every row counts once.
     models : sequence of (k, d) arrays
         Sets of centroids in the space of the rows; k may differ. They need not be the means of their rows, and a
         cluster may have no rows.
@@ -71,13 +74,16 @@ def measure(rows: Rows, models: Sequence[Centroids]) -> list[Figures]:
     Returns
     -------
     list of Figures
-        One for each model, in order. The same bits for any number of threads or workers, and for a model by itself.
+        One for each model, in order. The same bits for any number of threads or workers, and for a model by itself;
+        a GPU adds float64 in another order, with the same bits in every run on one card.
 
     Raises
     ------
     DataError
         The rows have weights or are sparse, a model is not a matrix with as many columns as the rows, or distances
         are not finite.
+    DeviceError
+        The GPU failed, and the processor may not go on.
 
     Notes
     -----
@@ -98,10 +104,24 @@ def measure(rows: Rows, models: Sequence[Centroids]) -> list[Figures]:
     ([2, 2], 1.0, 0.98995, 0.1)
     """
     held = _checked_rows(rows)
+    if not isinstance(held, CudaRows):
+        return _measured(held, models)
+    from engine.clustering.cuda_tiles import FAILURES
+
+    if held.failure is None:
+        try:
+            return _measured(held, models)
+        except (*FAILURES, DeviceError) as error:
+            held.give_up(error)
+    # All of it, once more where the card failed midway: it may say another cluster for a row as near to two.
+    return _measured(held.in_memory(), models)
+
+
+def _measured(held: Dense, models: Sequence[Centroids]) -> list[Figures]:
     if not len(models):
         return []
-    stats = rows.step(models)
-    dtype = held.matrix.dtype if isinstance(held, ArrayRows) else held.dtype
+    stats = held.step(models)
+    dtype = held.dtype if isinstance(held, HeldRows) else held.matrix.dtype
     narrow = [np.asarray(model, np.float64).astype(dtype) for model in models]
     shapes = [_shape(model, found) for model, found in zip(narrow, stats, strict=True)]
     unsure = [number for number, shape in enumerate(shapes) if shape.unsure]
@@ -116,7 +136,7 @@ def measure(rows: Rows, models: Sequence[Centroids]) -> list[Figures]:
         Figures(
             sizes=shape.sizes,
             inertia=found.inertia,
-            silhouette=float(total) / rows.n if np.count_nonzero(shape.sizes) > 1 else None,
+            silhouette=float(total) / held.n if np.count_nonzero(shape.sizes) > 1 else None,
             davies_bouldin=_overlap(np.asarray(model, np.float64), shape.sizes, apart),
         )
         for model, shape, found, total, apart in zip(models, shapes, stats, silhouettes, distances, strict=True)
@@ -132,8 +152,8 @@ class _Shape(NamedTuple):
     unsure: bool
 
 
-class _Plan(NamedTuple):
-    """What :func:`engine.clustering.figures_kernels.compare_chunks` is told of the models."""
+class Plan(NamedTuple):
+    """What :func:`engine.clustering.figures_kernels.compare_chunks` is told of the models; the GPU is told the same."""
 
     C: FloatMatrix
     means: FloatMatrix
@@ -144,11 +164,8 @@ class _Plan(NamedTuple):
     squares: bool
 
 
-def _checked_rows(rows: Rows) -> ArrayRows | HeldRows:
-    if isinstance(rows, CudaRows):
-        # What silhouettes compare is worked out where the rows came from.
-        rows = rows.host
-    if not isinstance(rows, ArrayRows | HeldRows):
+def _checked_rows(rows: Rows) -> Dense:
+    if not isinstance(rows, ArrayRows | HeldRows | CudaRows):
         raise DataError(
             f"figures: expected dense rows in memory, in blocks or in files; got {type(rows).__name__}. "
             "Measure a dense matrix of these rows, or a sample of them."
@@ -168,12 +185,12 @@ def _shape(centroids: FloatMatrix, stats: Stats) -> _Shape:
     return _Shape(sizes, means, spreads, unsure=bool(((shifts > FAR * spreads) & (sizes > 1)).any()))
 
 
-def _plan(models: Sequence[FloatMatrix], shapes: Sequence[_Shape], *, squares: bool) -> _Plan:
+def _plan(models: Sequence[FloatMatrix], shapes: Sequence[_Shape], *, squares: bool) -> Plan:
     dtype = models[0].dtype
     sizes = np.concatenate([shape.sizes for shape in shapes])
     spreads = np.concatenate([shape.spreads for shape in shapes])
     means = np.concatenate([shape.means for shape in shapes]).ravel()
-    return _Plan(
+    return Plan(
         C=np.concatenate([model.ravel() for model in models]),
         means=means.astype(dtype),
         rests=(means - means.astype(dtype)).astype(dtype),
@@ -185,16 +202,24 @@ def _plan(models: Sequence[FloatMatrix], shapes: Sequence[_Shape], *, squares: b
     )
 
 
-def _sums(held: ArrayRows | HeldRows, plan: _Plan) -> tuple[list[Sums], Sums]:
+def _sums(held: Dense, plan: Plan) -> tuple[list[Sums], Sums]:
     """Return for each model the sums over its clusters' rows, and the sum of all silhouettes."""
-    blocks = [_read(held, plan)] if isinstance(held, ArrayRows) else held.held.each(_read, plan)
+    if isinstance(held, HeldRows):
+        blocks = held.held.each(_read, plan)
+    elif isinstance(held, CudaRows) and held.failure is None:
+        from engine.clustering.cuda_figures import compared
+
+        blocks = [compared(held, plan)]
+    else:
+        # Where the card failed in the read before this one, that was done here too.
+        blocks = [_read(held.in_memory() if isinstance(held, CudaRows) else held, plan)]
     total = np.zeros(len(blocks[0]))
     for block in blocks:
         total += block
     return [total[low:high] for low, high in pairwise(plan.bounds)], total[plan.bounds[-1] :]
 
 
-def _read(rows: ArrayRows, plan: _Plan) -> Sums:
+def _read(rows: ArrayRows, plan: Plan) -> Sums:
     from engine.clustering import figures_kernels, kernels
 
     width = int(plan.bounds[-1]) + len(plan.bounds) - 1

@@ -15,16 +15,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from engine.clustering.estimator_input import rows_to_cluster
+from engine.clustering.estimator_input import check_enough, given_centroids, rows_on_device, rows_to_cluster
 from engine.clustering.estimator_settings import check_parameters, how_it_ended, why_empty
 from engine.clustering.near_zero import TableRows, distances, moved, nearest, precision, shift_of_rows
+from engine.clustering.on_device import device_of
 from engine.clustering.rows import Centroids, FloatMatrix
+from engine.clustering.rows_cuda import CudaRows
 from engine.clustering.rows_file import FileRows
 from engine.clustering.rows_sparse import SparseRows, solve_sparse
 from engine.clustering.running_means import RunningMeans
 from engine.clustering.seeding import TooFewDistinctRowsError
 from engine.clustering.solve import FULL_STARTS, Solution, solve
-from engine.errors import DataError, SettingError
+from engine.errors import SettingError
 
 Start = str | ArrayLike | Callable[..., ArrayLike]
 
@@ -76,13 +78,17 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Time after which that search begins nothing new; what is under way is ended. The result then depends on the
         machine. Both limits are kept by the sample solver alone: with ``solver="full"``, a sparse X or an ``init``
         that gives centroids they are refused. :meth:`partial_fit` has no need of them.
+    device : {"auto", "cpu", "cuda"}
+        Where :meth:`fit` reads the rows. ``cuda``: an NVIDIA GPU, or an error; ``auto``: a GPU where there is one and
+        X is dense, in memory, and so large that it pays (16 million values). Other methods work on the CPU.
 
     Attributes
     ----------
     cluster_centers_ : (n_clusters, n_features) float32 or float64
         In the precision of X.
     labels_ : (n_samples,) int32
-        Number of the cluster of each row; equal to ``predict(X)``.
+        Number of the cluster of each row; equal to ``predict(X)``, where a GPU found them but for rows that only
+        rounding tells to be nearer to one centre than to another.
     inertia_ : float
         Weighted sum of squared distances of all rows to the nearest of ``cluster_centers_``, added in float64.
     n_iter_ : int
@@ -95,6 +101,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         How far that is from a fixed point of Lloyd's algorithm, which has 0: the share of the inertia that a move of
         the centroids takes off before any row changes its cluster. Solver ``full``: one further move; ``sample``: the
         last move over all rows.
+    device_ : str
+        Where the last :meth:`fit` read the rows: ``cpu``, ``cuda``, or ``cpu`` with what the GPU failed with.
     n_steps_ : int
         Batches learned by :meth:`partial_fit`.
     n_features_in_ : int
@@ -117,6 +125,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_iter_: int
     stop_reason_: str
     residual_: float
+    device_: str
     n_steps_: int
     _means: RunningMeans | None
 
@@ -135,6 +144,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         solver: str = "auto",
         max_passes: int | None = None,
         max_seconds: float | None = None,
+        device: str = "auto",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -148,6 +158,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.solver = solver
         self.max_passes = max_passes
         self.max_seconds = max_seconds
+        self.device = device
 
     def fit(self, X: Any, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Find the centres.
@@ -172,6 +183,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         DataError
             Not a table of finite numbers (columns and counts are named), impossible weights, or fewer rows than
             clusters.
+        DeviceError
+            ``device="cuda"``, and no GPU can be used, or it failed.
         """
         self._fit(X, sample_weight)
         return self
@@ -266,10 +279,18 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _fit(self, X: Any, sample_weight: ArrayLike | None) -> TableRows:
         check_parameters(self)
         rows = rows_to_cluster(self, X, sample_weight, reset=True)
-        solution = self._solved(rows, max_iter=self.max_iter, max_passes=self.max_passes, max_seconds=self.max_seconds)
+        shift = shift_of_rows(rows)
+        near = rows_on_device(moved(rows, shift), self.device)
+        limits = {"max_iter": self.max_iter, "max_passes": self.max_passes, "max_seconds": self.max_seconds}
+        solution = self._solved(rows, near, shift, **limits)
         self.cluster_centers_ = solution.centroids.astype(precision(rows))
         self.n_iter_, self.stop_reason_, self.residual_ = solution.n_iter, solution.stop_reason, solution.residual
-        self.labels_, self.inertia_ = nearest(rows, self._centres())
+        if isinstance(near, CudaRows):
+            self.labels_ = np.empty(rows.n, dtype=np.int32)
+            self.inertia_ = near.assign(self._centres() - (0.0 if shift is None else shift), self.labels_)
+        else:
+            self.labels_, self.inertia_ = nearest(rows, self._centres())
+        self.device_ = device_of(near)
         # Without weights the labels say it all, and a fit that no batch follows need not count them.
         weighted = rows.weights is not None
         self._means = RunningMeans.of(self._centres(), self.labels_, rows.weights) if weighted else None
@@ -282,9 +303,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """Centres to measure with: those that are public, which may have been set since."""
         return np.asarray(self.cluster_centers_, dtype=np.float64)
 
-    def _solved(self, rows: TableRows, **limits: Any) -> Solution:
-        """Solve near zero, and move the centroids back."""
-        self._check_enough(rows)
+    def _solved(
+        self, rows: TableRows, near: TableRows | CudaRows, shift: FloatMatrix | None, **limits: Any
+    ) -> Solution:
+        """Solve near zero, where the rows are without their shift, and move the centroids back."""
+        check_enough(rows, self.n_clusters)
         try:
             random_state = check_random_state(self.random_state)
         except ValueError as error:
@@ -296,10 +319,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             if isinstance(self.random_state, Integral)
             else int(random_state.randint(np.iinfo(np.int32).max))
         )
-        shift = shift_of_rows(rows)
         if starts is not None and shift is not None:
             starts = [start - shift for start in starts]
-        near = moved(rows, shift)
         init = str(self.init) if starts is None else starts
         n_init = None if self.n_init == "auto" else int(self.n_init)
         try:
@@ -310,7 +331,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def _search(
         self,
-        rows: TableRows,
+        rows: TableRows | CudaRows,
         k: int,
         seed: int,
         *,
@@ -328,8 +349,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 raise SettingError(f"{name}: kept with dense rows only; got {limit}. With a sparse X set it to None.")
         return solve_sparse(rows, k, seed=seed, tol=self.tol, **options)
 
-    def _each_row_its_own(self, rows: TableRows, found: int, seed: int) -> Solution:
+    def _each_row_its_own(self, near: TableRows | CudaRows, found: int, seed: int) -> Solution:
         """Do as scikit-learn does when rows repeat too often: warn, and let the last clusters be empty."""
+        rows = near.in_memory() if isinstance(near, CudaRows) else near
         warnings.warn(why_empty(rows, found, self.n_clusters), ConvergenceWarning, stacklevel=5)
         solver = solve_sparse if isinstance(rows, SparseRows) else solve
         solution: Solution = solver(rows, found, seed=seed)  # type: ignore[arg-type]
@@ -340,9 +362,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _first_centres(self, rows: TableRows) -> Centroids:
         """Centres before the first batch is counted."""
         if isinstance(self.init, str) or callable(self.init):
-            return self._solved(rows, max_iter=1).centroids
-        self._check_enough(rows)
-        return self._start(self.init, rows)
+            shift = shift_of_rows(rows)
+            return self._solved(rows, moved(rows, shift), shift, max_iter=1).centroids
+        check_enough(rows, self.n_clusters)
+        return given_centroids(self.init, self.n_clusters, rows.d)
 
     def _starts(self, rows: TableRows, random_state: np.random.RandomState) -> list[Centroids] | None:
         """First centroids that the caller gives, or None when they are to be drawn."""
@@ -352,7 +375,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             times = FULL_STARTS if self.n_init == "auto" else int(self.n_init)
             held = rows if isinstance(rows, FileRows) else rows.matrix
             drawn = (self.init(held, self.n_clusters, random_state=random_state) for _ in range(times))
-            return [self._start(start, rows) for start in drawn]
+            return [given_centroids(start, self.n_clusters, rows.d) for start in drawn]
         if self.n_init not in ("auto", 1):
             warnings.warn(
                 f"Explicit initial center position passed: performing only one init instead of n_init={self.n_init}. "
@@ -360,27 +383,4 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 RuntimeWarning,
                 stacklevel=5,
             )
-        return [self._start(self.init, rows)]
-
-    def _start(self, given: Any, rows: TableRows) -> Centroids:
-        """First centroids as they were given, copied and checked."""
-        from scipy.sparse import issparse
-
-        start = np.array(given.toarray() if issparse(given) else given, dtype=np.float64)
-        for axis, (what, wanted) in enumerate(
-            (("number of clusters", self.n_clusters), ("number of features of the data", rows.d))
-        ):
-            if start.ndim != 2 or start.shape[axis] != wanted:
-                raise SettingError(
-                    f"init: The shape of the initial centers {start.shape} does not match the {what} {wanted}. "
-                    f"Expected ({self.n_clusters}, {rows.d})."
-                )
-        if not np.isfinite(start).all():
-            raise DataError("init: expected finite centroids; got NaN or infinity.")
-        return start
-
-    def _check_enough(self, rows: TableRows) -> None:
-        if rows.n < self.n_clusters:
-            raise DataError(
-                f"n_samples={rows.n} should be >= n_clusters={self.n_clusters}. Lower n_clusters, or give more rows."
-            )
+        return [given_centroids(self.init, self.n_clusters, rows.d)]

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.clustering.rows import Centroids, Rows, Stats
 from engine.clustering.rows_array import ArrayRows
-from engine.clustering.rows_cuda import CudaRows
+from engine.clustering.rows_cuda import CudaRows, Searchable
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ def lloyd(rows: Rows, starts: Sequence[Centroids], *, max_iter: int = 300, shift
     >>> rest.centroids[:, 0].tolist(), rest.n_iter, rest.stop_reason
     ([0.5, 9.0], 3, 'fixed point')
     """
+    if isinstance(rows, CudaRows) and rows.failure is not None:
+        rows = rows.in_memory()
     if isinstance(rows, ArrayRows) and rows.n <= IN_CACHE_ROWS and (len(starts) > 1 or rows.n <= ONE_THREAD_ROWS):
         return _each_by_itself(rows, starts, max_iter=max_iter, shift_tolerance=shift_tolerance)
     sizes = {len(start) for start in starts}
@@ -99,7 +101,7 @@ def lloyd(rows: Rows, starts: Sequence[Centroids], *, max_iter: int = 300, shift
 
 
 def _each_by_itself(
-    rows: ArrayRows | CudaRows, starts: Sequence[Centroids], *, max_iter: int, shift_tolerance: float
+    rows: Searchable, starts: Sequence[Centroids], *, max_iter: int, shift_tolerance: float
 ) -> list[Rest]:
     """Do the same in compiled code, one start a thread, or on a GPU; a cluster that lost its rows is repaired here."""
     from engine.clustering.search_kernels import AT_REST, EMPTY, TOLERATED

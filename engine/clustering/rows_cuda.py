@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from functools import wraps
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.clustering.cuda_fallback import Fallible, or_in_memory
 from engine.clustering.cuda_launches import Launch, launches
-from engine.clustering.cuda_parts import Part, Sender
+from engine.clustering.cuda_parts import STREAMED_BYTES, Part, Sender, bytes_to_stay
 from engine.clustering.cuda_reads import Reads
 from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
 from engine.clustering.rows_array import ArrayRows
@@ -26,28 +26,14 @@ MOVES_AT_ONCE = 8
 TAKEN_FROM = 4096
 """Rows from which on they are taken from the card: fewer are not worth a launch."""
 
-STREAMED_BYTES = 256 * 2**20
-"""Rows that are sent at a time when they do not fit into the card's memory together."""
+SEARCHED_FROM = 60_000
+"""Rows of a sample from which on starts are moved on the card: on fewer, launches cost more than the moves."""
+
+SHARE_FOR_SAMPLE = 0.5
+"""Of the memory that the card has left: reads take some too."""
 
 
-def or_in_memory(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let the processor do what the card could not, where that is allowed; from then on it does all."""
-
-    @wraps(method)
-    def run(self: CudaRows, *given: Any, **named: Any) -> Any:
-        from engine.clustering.cuda_tiles import FAILURES
-
-        if self.failure is None:
-            try:
-                return method(self, *given, **named)
-            except (*FAILURES, DeviceError) as error:
-                self.give_up(error)
-        return getattr(self.host, method.__name__)(*given, **named)
-
-    return run
-
-
-class CudaRows:
+class CudaRows(Fallible):
     """Rows that a GPU works on.
 
     What fits is sent once and stays; what does not is sent anew for every read, in parts, while the part before is
@@ -67,6 +53,8 @@ class CudaRows:
         Size of a part.
     fall_back : bool
         Whether the processor goes on where the card fails; otherwise that is an error.
+    of : CudaRows, optional
+        Those that these are a sample of; see :meth:`beside`.
 
     Raises
     ------
@@ -87,28 +75,25 @@ class CudaRows:
         shared_bytes: int = 64 * 1024,
         streamed_bytes: int = STREAMED_BYTES,
         fall_back: bool = False,
+        of: CudaRows | None = None,
     ) -> None:
-        from engine.clustering.cuda_tiles import FAILURES, MOST_FEATURES, tiled
+        from engine.clustering.cuda_tiles import FAILURES, MOST_FEATURES
 
         if rows.d > MOST_FEATURES:
             raise DeviceError(
                 f"clustering.device=cuda: expected at most {MOST_FEATURES} features, which a kernel holds in "
                 f"registers; got {rows.d}. Set clustering.device=auto or cpu, or take fewer features."
             )
-        self.host = rows
-        self.failure: str | None = None
-        self._fall_back = fall_back
+        super().__init__(rows, fall_back=fall_back, of=of)
         self._item = rows.matrix.dtype.itemsize
+        self._card: dict[str, Any] = {"processors": processors, "shared_bytes": shared_bytes, "fall_back": fall_back}
         weighted = rows.weights is not None
         self.reads = Reads(rows.d, rows.matrix.dtype, weighted, processors=processors, shared_bytes=shared_bytes)
         row_bytes = rows.d * self._item + 8 * weighted
-        # Rows in tiles, with labels and distances for each, and two places that they are sent through.
-        whole = tiled(rows.n, rows.d, self._item) * self._item + rows.n * (row_bytes - rows.d * self._item + 12)
-        whole += 2 * min(streamed_bytes, rows.n * row_bytes)
         self._sender = Sender(rows, max(1, streamed_bytes // row_bytes))
         self._kept: Part | None = None
         self._seen_finite = False
-        if whole <= memory_bytes:
+        if bytes_to_stay(rows, streamed_bytes) <= memory_bytes:
             try:
                 self._kept = self._sender.whole()
             except FAILURES as error:
@@ -162,19 +147,29 @@ class CudaRows:
 
         return self._kept is not None and 8 * k * self.d <= SHARED_BYTES
 
-    def give_up(self, error: Exception) -> None:
-        """Note that the card failed; :class:`DeviceError` where the processor may not go on."""
-        if isinstance(error, DeviceError) and not self._fall_back:
-            raise error
-        self.failure = " ".join(str(error).split()) or type(error).__name__
+    def forget(self) -> None:
+        """Give back what is kept on the card."""
         self._kept = None
+        self._sender.release()
         self.reads.forget()
-        if not self._fall_back:
-            raise DeviceError(
-                f"clustering.device=cuda: the GPU failed ({self.failure}). Set clustering.device=auto, which goes on "
-                "with the CPU, or cpu; `cartera doctor` tries the GPU."
-            ) from error
-        log.warning("the GPU failed, and the CPU goes on: %s", self.failure)
+
+    def beside(self, sample: ArrayRows) -> Searchable:
+        """Hold a sample of these rows on the card too, if it is so large that this pays and there is room for it."""
+        from engine.clustering.cuda_tiles import FAILURES, cuda
+
+        if self.failure is not None or sample.n < SEARCHED_FROM:
+            return sample
+        try:
+            room = SHARE_FOR_SAMPLE * cuda.current_context().get_memory_info()[0]
+        except FAILURES as error:
+            self.give_up(error)
+            return sample
+        needed = bytes_to_stay(sample)
+        if needed > room:
+            told = (needed / 2**20, room / 2**20)
+            log.info("a sample is searched on the CPU: it needs %.0f MiB, and the GPU has %.0f MiB to spare", *told)
+            return sample
+        return CudaRows(sample, memory_bytes=needed, of=self, **self._card)
 
     @or_in_memory
     def take(self, index: IntArray) -> FloatMatrix:
@@ -202,19 +197,33 @@ class CudaRows:
         """Return the different rows with their weights; see :meth:`ArrayRows.distinct`."""
         return self.host.distinct()
 
+    def seeds(self, shares: NDArray[np.float64]) -> IntArray:
+        """Draw seeds; see :meth:`ArrayRows.seeds`."""
+        return self.host.seeds(shares)
+
+    def breathe(self, *given: Any, **named: Any) -> tuple[NDArray[np.float64], IntArray]:
+        """Better solutions; see :meth:`ArrayRows.breathe`."""
+        return self.host.breathe(*given, **named)
+
     @or_in_memory
     def step(self, models: Sequence[Centroids]) -> list[Stats]:
         """Measure several sets of centroids in one read; see :meth:`ArrayRows.step`.
 
         Where their sums do not fit into shared memory together, the rows are read on the card as often as needed.
         """
-        return self._step(models)
-
-    def _step(self, models: Sequence[Centroids]) -> list[Stats]:
-        from engine.clustering.cuda_tiles import cuda
-
         if not len(models):
             return []
+        sums, bounds = self._added_up(models, self.parts())
+        self.host.check_total(sums[:, self.d + 1])
+        return [
+            Stats(counts=sums[low:high, self.d], sums=sums[low:high, : self.d], sse=sums[low:high, self.d + 1])
+            for low, high in pairwise(bounds)
+        ]
+
+    def _added_up(self, models: Sequence[Centroids], parts: Iterable[Part]) -> tuple[NDArray[np.float64], IntArray]:
+        """Return for each cluster of all models sums, weight and squared distances, and where each model begins."""
+        from engine.clustering.cuda_tiles import cuda
+
         d = self.d
         bounds = np.cumsum([0, *(len(model) for model in models)], dtype=np.int64)
         C = [self.host.narrow(model) for model in models]
@@ -223,7 +232,7 @@ class CudaRows:
         waiting: list[tuple[Any, Launch]] = []
         # Memory is given back afterwards: that would wait for everything that is queued.
         with cuda.defer_cleanup():
-            for part in self.parts():
+            for part in parts:
                 for launch in queue:
                     added = cuda.device_array((launch.high - launch.low) * (d + 2), np.float64, stream=part.stream)
                     self.reads.add_up(part, launch, self.reads.room_for(part, launch), added)
@@ -231,11 +240,7 @@ class CudaRows:
         # Queued behind one another; the host waits here for the first time.
         for added, launch in waiting:
             sums[launch.low : launch.high] += added.copy_to_host().reshape(-1, d + 2)
-        self.host.check_total(sums[:, d + 1])
-        return [
-            Stats(counts=sums[low:high, d], sums=sums[low:high, :d], sse=sums[low:high, d + 1])
-            for low, high in pairwise(bounds)
-        ]
+        return sums, bounds
 
     @or_in_memory
     def farthest(self, centroids: Centroids) -> IntArray:
@@ -373,8 +378,14 @@ class CudaRows:
             yield from self._sender.parts()
             return
         if not self._seen_finite:
-            # Their sum shows it, in a fraction of the time that the host would take.
+            # Their sums show it, in a fraction of the time that the host would take.
+            sums, _ = self._added_up([np.zeros((1, self.d))], [self._kept])
+            if not np.isfinite(sums[:, : self.d]).all():
+                self.host.check()
             self._seen_finite = True
-            self._step([np.zeros((1, self.d))])
             self._sender.release()
         yield self._kept
+
+
+Searchable = ArrayRows | CudaRows
+"""Rows on which starts are moved many times."""

@@ -25,6 +25,7 @@ from engine.clustering.lloyd import Rest, lloyd, mean_variance, next_centroids, 
 from engine.clustering.plan import PLAN, Limits, Plan
 from engine.clustering.rows import Centroids, IntArray, Rows, Stats
 from engine.clustering.rows_array import ArrayRows
+from engine.clustering.rows_cuda import CudaRows, Searchable
 from engine.clustering.search import SAME_BASIN, Effort, agree, breathed, continued, distinct, inertias, ranked
 from engine.clustering.seeding import TooFewDistinctRowsError, draw_evenly
 
@@ -79,7 +80,8 @@ def together(rows: Rows, searches: Sequence[Search]) -> list[Sampled | TooFewDis
         except StopIteration as end:
             found[number] = end.value
         except TooFewDistinctRowsError as error:
-            found[number] = error
+            # Without the frames it came through, which keep a sample alive.
+            found[number] = error.with_traceback(None)
 
     for number in range(len(searches)):
         resume(number, None)
@@ -127,13 +129,12 @@ def solve_on_sample(
     if not fair and not limits.stop(passes + 1):
         stats = None
         whole = rows.n <= 2 * plan.more(k)
-        if whole:
-            sample = part = held(rows, np.arange(rows.n), rows.weights)
-        else:
-            sample, part = _drawn(rows, best[0].centroids, mean, plan.more(k), plan.part, rng)
+        sample, part = _whole(rows) if whole else _drawn(rows, best[0].centroids, mean, plan.more(k), plan.part, rng)
         passes += not whole
         used = sample.n
         best = _searched_on(sample, part, k, best, draw, scale, limits, plan, rng)
+        # Other searches draw theirs before this one ends, and a GPU need not hold all at once.
+        del sample, part
     if stats is None:
         measured = yield [rest.centroids for rest in best]
         passes += 1
@@ -245,8 +246,8 @@ def _explained(few: ArrayRows, centroids: Centroids, stats: Stats) -> bool:
 
 
 def _searched_on(
-    sample: ArrayRows,
-    part: ArrayRows,
+    sample: Searchable,
+    part: Searchable,
     k: int,
     known: Sequence[Rest],
     draw: Draw,
@@ -257,7 +258,7 @@ def _searched_on(
 ) -> list[Rest]:
     """Continue what is known on a larger sample, beside starts of its own; return the finalists, best first."""
 
-    def moved(rows: ArrayRows, rests: Sequence[Rest], most: int) -> list[Rest]:
+    def moved(rows: Searchable, rests: Sequence[Rest], most: int) -> list[Rest]:
         if limits.late():
             return list(rests)
         return continued(rows, rests, max_iter=min(most, limits.max_iter), shift_tolerance=scale.tolerance)
@@ -292,14 +293,21 @@ def held(rows: Rows, index: IntArray, weights: NDArray[np.float64] | None) -> Ar
     return ArrayRows(rows.take(index), weights, threads=rows.threads)
 
 
+def _whole(rows: Rows) -> tuple[Searchable, Searchable]:
+    """Return all rows for what else are a sample and a part of it."""
+    found = rows if isinstance(rows, CudaRows) and rows.resident else held(rows, np.arange(rows.n), rows.weights)
+    return found, found
+
+
 def _drawn(
     rows: Rows, rough: Centroids, mean: float, m: int, part: int, rng: np.random.Generator
-) -> tuple[ArrayRows, ArrayRows]:
+) -> tuple[Searchable, Searchable]:
     """Draw about half of m rows evenly and half by squared distance from the centroids, weighted to stand for all.
 
     ``mean`` is what the rows' mean squared distance is thought to be. Were it wrong, because few rows lacked a far
     cluster, more rows would be drawn, and the weights be right all the same. The second sample is drawn from the first
-    and has about one row in ``part``: those that lie so far that they are sure to be in it, are.
+    and has about one row in ``part``: those that lie so far that they are sure to be in it, are. The first is held on
+    the GPU too where the rows are.
     """
     total = float(rows.n) if rows.weights is None else float(rows.weights.sum())
     even, per_square = 0.5 * m / total, 0.5 * m / (total * mean) if mean > 0 else 0.0
@@ -309,7 +317,8 @@ def _drawn(
     chance, chance_of_part = np.minimum(expected, 1.0), np.minimum(expected / part, 1.0)
     sample = held(rows, drawn.index, own / chance)
     inside = np.flatnonzero(rng.random(len(own)) * chance < chance_of_part)
-    return sample, held(sample, inside, own[inside] / chance_of_part[inside])
+    some = held(sample, inside, own[inside] / chance_of_part[inside])
+    return rows.beside(sample) if isinstance(rows, CudaRows) else sample, some
 
 
 def _mean_square(stats: Stats) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.clustering.lloyd import Rest, lloyd
 from engine.clustering.rows import Rows
-from engine.clustering.rows_array import ArrayRows
+from engine.clustering.rows_cuda import Searchable
 
 SAME_BASIN = 0.02
 """Two solutions are in one basin when the squared gaps between their centroids sum to at most this share of the rows'
@@ -51,7 +51,7 @@ class Effort:
 
 
 def breathed(
-    rows: ArrayRows,
+    rows: Searchable,
     rests: Sequence[Rest],
     effort: Effort,
     *,

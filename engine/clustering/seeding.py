@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from engine.clustering.rows import Centroids, IntArray
-from engine.clustering.rows_array import ArrayRows
+from engine.clustering.rows_cuda import Searchable
 from engine.errors import DataError
 
 
@@ -43,12 +43,12 @@ def local_trials(k: int) -> int:
     return 2 + int(math.log(k))
 
 
-def kmeans_plus_plus(rows: ArrayRows, k: int, *, starts: int, rng: np.random.Generator) -> list[Centroids]:
+def kmeans_plus_plus(rows: Searchable, k: int, *, starts: int, rng: np.random.Generator) -> list[Centroids]:
     """Draw ``starts`` sets of k seeds by greedy k-means++.
 
     Parameters
     ----------
-    rows : ArrayRows
+    rows : ArrayRows or CudaRows
     k : int
         Seeds in a set, 1 or more.
     starts : int
@@ -72,6 +72,7 @@ def kmeans_plus_plus(rows: ArrayRows, k: int, *, starts: int, rng: np.random.Gen
 
     Examples
     --------
+    >>> from engine.clustering.rows_array import ArrayRows
     >>> rows = ArrayRows([[0.0], [0.0], [5.0]])
     >>> seeds, = kmeans_plus_plus(rows, 2, starts=1, rng=np.random.default_rng(0))
     >>> sorted(seeds[:, 0].tolist())
@@ -84,7 +85,7 @@ def kmeans_plus_plus(rows: ArrayRows, k: int, *, starts: int, rng: np.random.Gen
     return [rows.take(index).astype(np.float64) for index in picks]
 
 
-def random_starts(rows: ArrayRows, k: int, *, starts: int, rng: np.random.Generator) -> list[Centroids]:
+def random_starts(rows: Searchable, k: int, *, starts: int, rng: np.random.Generator) -> list[Centroids]:
     """Draw ``starts`` sets of k different row numbers, uniformly among rows with a weight.
 
     Raises

@@ -15,6 +15,7 @@ from engine.clustering.plan import Limits
 from engine.clustering.rows import Centroids, Rows
 from engine.clustering.rows_array import ArrayRows
 from engine.clustering.rows_blocks import HeldRows
+from engine.clustering.rows_cuda import CudaRows
 from engine.clustering.sample_solve import Sampled, evenly, held, solve_on_sample, together
 from engine.clustering.seeding import SEEDINGS, TooFewDistinctRowsError
 from engine.errors import DataError, SettingError
@@ -294,7 +295,7 @@ def _solve_full(
         try:
             starts = SEEDINGS[init](few, k, starts=n_init, rng=rng)
         except TooFewDistinctRowsError:
-            if not isinstance(rows, HeldRows):
+            if not isinstance(rows, HeldRows | CudaRows):
                 raise
             # Where even so many rows hold so few that differ, all that do fit in memory.
             rows = rows.distinct()

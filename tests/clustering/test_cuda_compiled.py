@@ -36,13 +36,17 @@ CASES = [("step", *step) for step in STEPS] + [
     for name in ("add", "farthest", "draw", "assign")
     for d, weighted in ((8, True), (32, False))
 ]
+# Figures of clusterings, with the clusters in shared memory and elsewhere.
+BESIDE = [(3, "f4"), (8, "f4"), (16, "f8"), (32, "f4"), (32, "f8"), (64, "f4")]
+CASES += [("beside", d, real, False) for d, real in BESIDE] + [("far", d, "f4", False) for d in (8, 32)]
 
 CHILD = """
 import json, re, subprocess, sys
 from pathlib import Path
 from types import SimpleNamespace
-from numba import cuda, float32, float64, int32, int64, types, uint64
+from numba import boolean, cuda, float32, float64, int32, int64, types, uint64
 from numba.cuda import compiler, dispatcher
+from engine.clustering import cuda_figures
 from engine.clustering.cuda_kernels import kernels_of
 
 cases, ptxas, folder = json.loads(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
@@ -65,10 +69,18 @@ for name, d, real, weighted in cases:
         "farthest": (x, float64[:, :, ::1], int64[:, :, ::1]),
         "draw": (x, float64, float64, uint64, int64, counts, counts, x, float64[:, ::1]),
         "assign": (x, int32[::1], x, float64[:, ::1]),
+        "beside": (counts, int64, int64, boolean, float64[:, ::1]),
+        "far": (counts, int64, int64, boolean, float64[:, ::1]),
     }[name]
-    kernel = getattr(kernels_of(d, real == "f8", weighted), name)
-    ptx, _ = cuda.compile_ptx(kernel.py_func, types.void(x, int64, masses, *given), cc=(9, 0))
+    figures = name in cuda_figures.Kernels._fields
+    if figures:
+        kernels = cuda_figures.kernels_of(d, real == "f8")
+    else:
+        kernels = kernels_of(d, real == "f8", weighted)
+    kernel = getattr(kernels, name)
+    ptx, _ = cuda.compile_ptx(kernel.py_func, types.void(x, int64, x if figures else masses, *given), cc=(9, 0))
     own = {"local": ptx.count(".local"), "atomics": len(re.findall(r"\\b(?:atom|red)[.]", ptx))}
+    own["wide"] = len(re.findall(r"ld[.]shared[.](?:v4[.]f32|v2[.]f64)", ptx))
     own["fma"] = ptx.count("fma.rn.f64" if real == "f8" else "fma.rn.f32")
     if ptxas:
         (folder / "kernel.ptx").write_text(ptx)
@@ -123,6 +135,14 @@ def test_loops_over_features_are_unrolled(case: tuple[Any, ...], compiled: Compi
     else:
         # Those of the sums over rows stand among them.
         assert compiled[case]["fma"] >= products
+
+
+@pytest.mark.parametrize(("d", "real"), BESIDE)
+def test_figures_take_two_distances_and_read_16_bytes_at_a_time(d: int, real: str, compiled: Compiled) -> None:
+    found, itemsize = compiled["beside", d, real, False], 8 if real == "f8" else 4
+    assert found["fma"] >= 2 * shape_of(d, itemsize).rows * d
+    # All that describes a cluster, but perhaps where a record ends.
+    assert found["wide"] >= 3 * d * itemsize // 16 - 1
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -43,7 +43,8 @@ def test_scikit_learns_own_checks(estimator, check):
 
 def test_parameters_are_those_of_scikit_learn():
     theirs = sklearn.cluster.KMeans().get_params()
-    assert KMeans().get_params() == {**theirs, "solver": "auto", "max_passes": None, "max_seconds": None}
+    ours = {"solver": "auto", "max_passes": None, "max_seconds": None, "device": "auto"}
+    assert KMeans().get_params() == {**theirs, **ours}
 
 
 def test_the_import_of_clustering_loads_neither_numba_nor_scikit_learn():
@@ -215,6 +216,7 @@ def test_before_fit_there_is_nothing_to_predict():
         ({"init": np.zeros(2)}, r"Expected \(2, 2\)"),
         ({"algorithm": "hamerly"}, "algorithm"),
         ({"solver": "fast"}, "solver"),
+        ({"device": "gpu"}, "device: expected one of auto, cpu, cuda; got 'gpu'"),
         ({"random_state": "seven"}, "random_state: 'seven' cannot"),
         ({"random_state": -1}, "random_state"),
     ],

@@ -8,12 +8,14 @@ import faiss
 import numpy as np
 import polars as pl
 import pytest
+from scipy.sparse import csr_array
 
 from engine import segment
-from engine.clustering import on_device
+from engine.clustering import KMeans, on_device
 from engine.clustering.backends import cluster, hold_rows
 from engine.clustering.on_device import device_of, held_on
 from engine.clustering.rows_array import ArrayRows
+from engine.clustering.rows_file import FileRows
 from engine.clustering.sweep import Tries
 from engine.device import Gpu
 from engine.errors import DeviceError, SettingError
@@ -77,7 +79,7 @@ def test_auto_says_why_it_stays_on_the_cpu(monkeypatch: pytest.MonkeyPatch, capl
 
 @pytest.mark.usefixtures("card")
 @pytest.mark.parametrize(
-    ("d", "free", "why"), [(65, 2**30, "at most 64 features"), (3, 2**20, "free memory on the card")]
+    ("d", "free", "why"), [(65, 2**30, "at most 64 features"), (3, 2**10, "free memory on the card")]
 )
 def test_auto_falls_back_before_it_begins_and_cuda_does_not(
     d: int, free: int, why: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -116,10 +118,43 @@ def test_cuda_without_a_card_is_refused_wherever_it_is_asked_for(tmp_path: Path)
         lambda: cluster(ROWS, 2, device="cuda"),
         lambda: Tries(ROWS, device="cuda").run(2),
         lambda: segment(sales, k=2, device="cuda"),
+        lambda: KMeans(2, device="cuda").fit(ROWS),
+        lambda: KMeans(2, device="cuda").fit_predict(ROWS),
     ]
     for call in calls:
         with pytest.raises(DeviceError, match=r"no GPU can be used \(there is no NVIDIA driver\)"):
             call()
+
+
+def test_the_estimator_tries_no_gpu_for_what_none_can_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("engine.device.usable_gpu", unasked)
+    monkeypatch.setattr(on_device, "PAYS_FROM_VALUES", ROWS.size + 1)
+    np.save(tmp_path / "rows.npy", ROWS)
+    sparse, filed = csr_array(ROWS * (ROWS > 1.5)), FileRows.npy(tmp_path / "rows.npy")
+    for X in (ROWS, sparse, filed):
+        assert KMeans(2, random_state=0).fit(X).device_ == "cpu"
+    monkeypatch.setattr(on_device, "PAYS_FROM_VALUES", 1)
+    for X, what in ((sparse, "sparse"), (filed, "in a file")):
+        assert KMeans(2, random_state=0).fit(X).device_ == "cpu"
+        with pytest.raises(SettingError, match=f"device: 'cuda' takes dense rows in memory; X is {what}"):
+            KMeans(2, device="cuda").fit(X)
+    # Only a fit is asked for the device.
+    model = KMeans(2, random_state=0, device="cpu").fit(ROWS).set_params(device="cuda")
+    assert model.predict(ROWS).tolist() == model.labels_.tolist()
+    assert model.score(ROWS) == -model.inertia_
+    assert model.transform(ROWS).shape == (60, 2)
+    assert KMeans(2, random_state=0, device="cuda").partial_fit(ROWS).n_steps_ == 1
+    with pytest.raises(AssertionError, match="was tried"):
+        KMeans(2).fit(ROWS)
+
+
+@pytest.mark.usefixtures("card")
+def test_the_estimator_falls_back_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_device, "PAYS_FROM_VALUES", 1)
+    X = np.random.default_rng(1).normal(size=(80, 65))
+    assert KMeans(2, random_state=0).fit(X).device_ == "cpu"
+    with pytest.raises(DeviceError, match="at most 64 features"):
+        KMeans(2, device="cuda").fit(X)
 
 
 def test_faiss_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
-from engine.clustering import cuda_kernels, cuda_tiles, on_device, rows_cuda, solve
+from engine.clustering import KMeans, cuda_kernels, cuda_tiles, on_device, rows_cuda, solve
 from engine.clustering.backends import cluster
 from engine.clustering.rows_array import ArrayRows
 from engine.clustering.sweep import Tries
@@ -72,6 +73,41 @@ def test_trials_on_the_card_have_the_figures_of_the_processor() -> None:
     assert sorted(found.sizes) == sorted(expected.sizes) == [12, 12]
 
 
+@pytest.mark.usefixtures("card")
+def test_the_estimator_on_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So far from zero that the rows are moved there first.
+    X = far_groups(1).astype(np.float64) + 1e6
+    expected = KMeans(2, random_state=0, solver="full").fit(X, sample_weight=np.arange(24.0))
+    for name in ("settle", "assign"):
+        monkeypatch.setattr(ArrayRows, name, None)
+    found = KMeans(2, random_state=0, solver="full", device="cuda").fit(X, sample_weight=np.arange(24.0))
+    assert (found.device_, expected.device_) == ("cuda", "cpu")
+    one, other = (np.argsort(model.cluster_centers_[:, 0]) for model in (found, expected))
+    assert found.cluster_centers_[one] == pytest.approx(expected.cluster_centers_[other], rel=1e-13)
+    assert np.argsort(one)[found.labels_].tolist() == np.argsort(other)[expected.labels_].tolist()
+    assert found.inertia_ == pytest.approx(expected.inertia_, rel=1e-9)
+    monkeypatch.undo()
+    assert found.predict(X).tolist() == found.labels_.tolist()
+
+
+@pytest.mark.usefixtures("card")
+def test_the_estimator_on_the_card_has_more_clusters_than_there_are_different_rows() -> None:
+    # The squares of the smallest are 0 in float32.
+    X = np.repeat(np.array([[0.0], [1e-30], [7.0]], np.float32), 4, axis=0)
+    with pytest.warns(ConvergenceWarning, match=r"\(2\) found smaller than n_clusters \(3\).*scale X up"):
+        found = KMeans(3, random_state=0, device="cuda").fit(X)
+    assert (found.device_, found.inertia_, set(found.labels_)) == ("cuda", 0.0, {0, 1})
+
+
+def test_a_sample_finds_its_place_on_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_cuda, "SEARCHED_FROM", 8)
+    rows = ArrayRows(far_groups())
+    card = rows_cuda.CudaRows(rows, memory_bytes=2**30, processors=1)
+    sample = card.beside(rows)
+    assert isinstance(sample, rows_cuda.CudaRows)
+    assert sample.resident
+
+
 class Failing:
     """A kernel that can be launched so many times."""
 
@@ -82,7 +118,7 @@ class Failing:
     def __getitem__(self, launch: Any) -> Any:
         self._times -= 1
         if self._times < 0:
-            raise cuda_tiles.FAILURES[0]("CUDA_ERROR_LAUNCH_FAILED")
+            raise cuda_tiles.FAILURES[-1]("CUDA_ERROR_LAUNCH_FAILED")
         return self._kernel[launch]
 
 

@@ -237,6 +237,13 @@ def test_what_a_card_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="NaN"):
         on_card(unfit).take(np.array([0, 1]))
     assert on_card(unfit).take(np.array([0, 2])).tolist() == [[1.0], [1.0]]
+    card = on_card(unfit)
+    for _ in range(2):
+        with pytest.raises(DataError, match="NaN"):
+            card.farthest(np.zeros((1, 1)))
+    # Squares beyond float32 are no fault of rows that lie near a centroid.
+    far = ArrayRows(np.full((5, 1), 3e19, np.float32))
+    assert on_card(far).step([np.array([[3e19]])])[0].counts.tolist() == [5.0]
     with pytest.raises(DeviceError, match="free memory on the card"):
         CudaRows(some_rows(0, 1_000, 8), memory_bytes=1_000, processors=1, streamed_bytes=500)
     card = on_card(some_rows(0, 10, 2))
