@@ -348,7 +348,8 @@ def _cuml(X: Matrix, start: Matrix) -> Move:
     rows = cupy.asarray(X)
 
     def move(moves: int) -> Any:
-        model = KMeans(n_clusters=len(start), init=start, n_init=1, max_iter=moves, tol=0.0).fit(rows)
+        # Its tolerance must be above 0.
+        model = KMeans(n_clusters=len(start), init=start, n_init=1, max_iter=moves, tol=1e-30).fit(rows)
         cupy.cuda.Device().synchronize()
         return cupy.asnumpy(cupy.asarray(model.cluster_centers_))
 

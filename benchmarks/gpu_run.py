@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.gpu_rivals import NotMeasuredError
 from benchmarks.results import append
 from engine.clustering.cuda_parts import STREAMED_BYTES
+from engine.clustering.on_device import free_bytes
 from engine.clustering.rows_array import ArrayRows
 from engine.clustering.rows_cuda import CudaRows
 from engine.device import Gpu
@@ -142,7 +143,7 @@ class Run:
     def hold(self, X: Matrix, *, streamed: bool = False) -> CudaRows:
         """Put rows on the card; or have them sent anew for every read."""
         part = SIZES[self.size].part_bytes
-        memory = 4 * part if streamed else int(0.9 * self.gpu.free_bytes)
+        memory = 4 * part if streamed else int(0.9 * free_bytes(self.gpu))
         held = partial(CudaRows, ArrayRows(X), processors=self.gpu.processors, shared_bytes=self.gpu.shared_bytes)
         return held(memory_bytes=memory, streamed_bytes=part)
 

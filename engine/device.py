@@ -129,7 +129,9 @@ def usable_gpu() -> Gpu | str:
         return "there is no NVIDIA driver"
     command = [sys.executable, "-P", "-m", "engine.device_probe"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+        answer = subprocess.run(
+            command, env=for_a_child(), capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"it could not be tried: {error}"
     if answer.returncode != 0:
@@ -142,6 +144,12 @@ def usable_gpu() -> Gpu | str:
     if "why" in told:
         return " ".join(str(told["why"]).split())
     return Gpu(**{**told, "capability": tuple(told["capability"])})
+
+
+def for_a_child() -> dict[str, str]:
+    """Return the environment of a process that is to import this package, installed or not, and from nowhere else."""
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _has_driver() -> bool:

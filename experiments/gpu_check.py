@@ -17,7 +17,7 @@ from engine.errors import DeviceError
 if TYPE_CHECKING:
     from engine.clustering.rows_array import ArrayRows
     from engine.clustering.rows_cuda import CudaRows
-    from engine.device import Gpu
+    from engine.device import Gpu, for_a_child
 
 SECONDS = 180
 """A card that has not answered by then hangs: most of the time goes into compiling, and that is seconds."""
@@ -76,7 +76,9 @@ def check_gpu(*, seconds: float = SECONDS) -> str:
     """
     command = [sys.executable, "-P", "-m", "experiments.gpu_check"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        answer = subprocess.run(
+            command, env=for_a_child(), capture_output=True, text=True, timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired:
         raise DeviceError(f"no answer in {seconds:g} seconds. Set clustering.device=cpu.") from None
     if answer.returncode != 0:

@@ -23,7 +23,7 @@ from numba import complex128, float32, float64, int32, uint32, uint64
 from numpy.typing import NDArray
 
 from engine.clustering import cuda_tiles
-from engine.clustering.cuda_moves import add_in_order
+from engine.clustering.cuda_moves import queue_sum
 from engine.clustering.cuda_tiles import LANES, UNIT, cuda, kernel, reading, shape_of
 
 if TYPE_CHECKING:
@@ -197,15 +197,18 @@ def compared(rows: CudaRows, plan: Plan) -> NDArray[np.float64]:
     d = rows.d
     clusters = cuda.to_device(_described(plan, d))
     queue = list(_launches(plan.bounds, clusters, d, rows.matrix.itemsize))
+    # For each place that parts take in turn: what blocks have found, and what is added up.
     room: dict[int, Any] = {}
+    sums_at: dict[int, Any] = {}
     # Memory is given back afterwards: that would wait for everything that is queued.
     with cuda.defer_cleanup():
-        waiting = [_queued(rows, part, queue, plan.squares, room) for part in rows.parts()]
+        for part in rows.parts():
+            _queue(rows, part, queue, plan.squares, room, sums_at)
     K = int(plan.bounds[-1])
     sums = np.zeros(K + len(plan.bounds) - 1)
     # Queued behind one another; the host waits here for the first time.
-    for added in waiting:
-        found = added.copy_to_host()
+    for place in sorted(sums_at):
+        found = sums_at[place].copy_to_host()
         for launch in queue:
             own, found = found[: launch.values], found[launch.values :]
             window = launch.high - launch.low
@@ -218,15 +221,18 @@ def compared(rows: CudaRows, plan: Plan) -> NDArray[np.float64]:
     return sums
 
 
-def _queued(rows: CudaRows, part: Part, queue: list[_Launch], squares: bool, room: dict[int, Any]) -> Any:
-    """Queue all launches for some of the rows, and return where the card writes their values one after the other."""
+def _queue(
+    rows: CudaRows, part: Part, queue: list[_Launch], squares: bool, room: dict[int, Any], sums_at: dict[int, Any]
+) -> None:
+    """Queue all launches for some of the rows, which add to the values of their place one after the other."""
     kernels = kernels_of(rows.d, rows.matrix.dtype == np.float64)
     blocks = [rows.reads.blocks_for(part.n, launch.room) for launch in queue]
-    most = max(several * launch.values for several, launch in zip(blocks, queue, strict=True))
-    # What is queued in the place of a part is done one after the other, and parts do not grow.
-    if part.place not in room:
+    further = part.place in sums_at
+    if not further:
+        # What is queued in the place of a part is done one after the other, and parts do not grow.
+        most = max(several * launch.values for several, launch in zip(blocks, queue, strict=True))
         room[part.place] = cuda.device_array(most, np.float64)
-    added = cuda.device_array(sum(launch.values for launch in queue), np.float64, stream=part.stream)
+        sums_at[part.place] = cuda.device_array(sum(launch.values for launch in queue), np.float64)
     first = 0
     for several, launch in zip(blocks, queue, strict=True):
         run = kernels.beside if launch.beside else kernels.far
@@ -234,10 +240,8 @@ def _queued(rows: CudaRows, part: Part, queue: list[_Launch], squares: bool, roo
         run[several, LANES, part.stream, launch.room](
             part.X, part.n, launch.clusters, launch.bounds, launch.low, launch.high, squares, own
         )
-        sums = added[first : first + launch.values]
-        add_in_order[-(-launch.values // LANES), LANES, part.stream](own, sums)
+        queue_sum(own, sums_at[part.place][first : first + launch.values], part.stream, further=further)
         first += launch.values
-    return added
 
 
 class _Launch(NamedTuple):

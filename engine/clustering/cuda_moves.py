@@ -7,7 +7,7 @@ from typing import Any
 from numba import cuda as numba_cuda
 from numba import float64
 
-from engine.clustering.cuda_tiles import kernel
+from engine.clustering.cuda_tiles import LANES, kernel
 
 # Of this name, which numba's simulator looks for.
 cuda: Any = numba_cuda
@@ -16,15 +16,51 @@ MOVING, AT_REST, TOLERATED, EMPTY = range(4)
 """How a start ended, as :mod:`engine.clustering.search_kernels` says it."""
 
 
+MANY_BLOCKS = 64
+"""From so many on, lanes share the blocks of a value: each is waited for in memory, and there may be two thousand."""
+
+GROUPS = 8
+"""Lanes that share them."""
+
+AHEAD = 16
+"""Blocks whose values a lane fetches before it adds the first of them."""
+
+
 @kernel()
-def add_in_order(parts: Any, sums: Any) -> None:
-    """Write what the blocks have added (blocks, values), one after the other, to sums (values,): a value a thread."""
-    q = cuda.grid(1)
+def add_in_order(parts: Any, sums: Any, groups: Any, further: Any) -> None:
+    """Add up what the blocks have found, parts (blocks, values), to sums (values,), always in the same order.
+
+    ``further``: to what stands there, else to nothing. :data:`LANES` / ``groups`` values a block of :data:`LANES`
+    threads.
+    """
+    lane, width = cuda.threadIdx.x, LANES // groups
+    group, q = lane // width, cuda.blockIdx.x * width + lane % width
+    own = cuda.shared.array(LANES, float64)
+    ahead = cuda.local.array(AHEAD, float64)
+    total = 0.0
     if q < sums.size:
-        total = 0.0
-        for block in range(parts.shape[0]):
-            total += parts[block, q]
+        mine = (parts.shape[0] - group + groups - 1) // groups
+        whole = mine // AHEAD * AHEAD
+        for first in range(0, whole, AHEAD):
+            for turn in range(AHEAD):
+                ahead[turn] = parts[(first + turn) * groups + group, q]
+            for turn in range(AHEAD):
+                total += ahead[turn]
+        for turn in range(whole, mine):
+            total += parts[turn * groups + group, q]
+    own[lane] = total
+    cuda.syncthreads()
+    if group == 0 and q < sums.size:
+        total = sums[q] if further else 0.0
+        for other in range(groups):
+            total += own[other * width + lane]
         sums[q] = total
+
+
+def queue_sum(parts: Any, sums: Any, stream: Any, *, further: bool = False) -> None:
+    """Queue :func:`add_in_order`."""
+    groups = GROUPS if parts.shape[0] >= MANY_BLOCKS else 1
+    add_in_order[-(-sums.size // (LANES // groups)), LANES, stream](parts, sums, groups, further)
 
 
 @kernel()

@@ -60,6 +60,8 @@ class Sender:
         self._pinned: Any = None
         self._streams: list[Any] = []
         self._raw: list[Any] = []
+        self._tiles: list[Any] = []
+        self._masses: list[Any] = []
 
     def whole(self) -> Part:
         """Send all rows and keep them; what is queued afterwards waits until they are there."""
@@ -74,8 +76,10 @@ class Sender:
         return Part(0, n, X, cuda.to_device(self._rows.kernel_weights), 0)
 
     def release(self) -> None:
-        """Give back the memory that :meth:`whole` has sent through."""
-        self._raw.clear()
+        """Give back the memory that rows are sent through, and do not pin them any longer; they may be sent again."""
+        for kept in (self._raw, self._tiles, self._masses):
+            kept.clear()
+        self._pinned = None
 
     def parts(self) -> Iterator[Part]:
         """Send the rows part after part."""
@@ -84,8 +88,11 @@ class Sender:
         flat, _, d, _ = self._rows.given
         weights, size = self._rows.kernel_weights, self._at_once
         self._pin(flat)
-        tiles = [cuda.device_array(tiled(size, d, flat.itemsize), flat.dtype) for _ in range(2)]
-        masses = [cuda.device_array(size if len(weights) else 0, np.float64) for _ in tiles]
+        if not self._tiles:
+            # Kept for the reads to come: memory that is asked for is waited for.
+            self._tiles = [cuda.device_array(tiled(size, d, flat.itemsize), flat.dtype) for _ in range(2)]
+            self._masses = [cuda.device_array(size if len(weights) else 0, np.float64) for _ in range(2)]
+        tiles, masses = self._tiles, self._masses
         for place, first, m in self._stretches(size):
             stream, X = self._streams[place], tiles[place][: tiled(m, d, flat.itemsize)]
             self._send(first, m, place, X)
@@ -102,8 +109,9 @@ class Sender:
         flat, n, d, _ = self._rows.given
         if not self._streams:
             self._streams = [cuda.stream() for _ in range(2)]
-        if not self._raw or self._raw[0].size < size * d:
-            self._raw = [cuda.device_array(min(size, n) * d, flat.dtype) for _ in range(2)]
+        needed = min(size, n) * d
+        if not self._raw or self._raw[0].size < needed:
+            self._raw = [cuda.device_array(needed, flat.dtype) for _ in range(2)]
         for number, first in enumerate(range(0, n, size)):
             # What was queued here two stretches ago reads what is overwritten now.
             self._streams[number % 2].synchronize()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Reads:
         self.kernels = kernels_of(d, self.dtype == np.float64, weighted)
         self._processors, self._shared = processors, shared_bytes
         self._found: dict[int, Any] = {}
+        self._sums: dict[int, Any] = {}
 
     def blocks_for(self, n: int, room: int = 0) -> int:
         """Return how many warps work on n rows: as many as find ``room`` bytes of shared memory, and a tile."""
@@ -42,17 +44,23 @@ class Reads:
         warps = min(shape.warps, max(1, self._shared // (room + RESERVED_BYTES)))
         return max(1, min(self._processors * warps, -(-n // shape.tile)))
 
-    def room_for(self, part: Part, launch: Launch) -> Any:
+    def _room_for(self, part: Part, launch: Launch) -> Any:
         """Return memory of the card for what each block of a launch adds up."""
         from engine.clustering.cuda_tiles import UNIT, cuda
 
         shape = (self.blocks_for(part.n, UNIT * launch.places.end), launch.high - launch.low, self.d + 2)
-        return cuda.device_array(shape, np.float64, stream=part.stream)
+        # What is queued in a place is done one after the other, and memory that is asked for is waited for.
+        kept = self._sums.get(part.place)
+        if kept is None or kept.size < math.prod(shape):
+            kept = self._sums[part.place] = cuda.device_array(math.prod(shape), np.float64)
+        return kept[: math.prod(shape)].reshape(shape)
 
-    def add_up(self, part: Part, launch: Launch, found: Any, added: Any) -> None:
-        """Queue a read of some rows into ``found``, which :meth:`room_for` gave, and the sum over its blocks."""
-        from engine.clustering.cuda_moves import add_in_order
+    def add_up(self, part: Part, launch: Launch, added: Any, *, further: bool = False) -> None:
+        """Queue a read of some rows, and the sum over its blocks: into ``added``, or ``further`` to what it holds."""
+        from engine.clustering.cuda_moves import queue_sum
         from engine.clustering.cuda_tiles import LANES, UNIT
+
+        found = self._room_for(part, launch)
 
         places, room = tuple(launch.places[:4]), UNIT * launch.places.end
         blocks, low, high = found.shape[0], launch.low - launch.offset, launch.high - launch.offset
@@ -69,11 +77,12 @@ class Reads:
             self.kernels.step[blocks, LANES, part.stream, room](
                 part.X, part.n, part.weights, launch.centroids, launch.bounds, low, high, places, found
             )
-        add_in_order[-(-added.size // LANES), LANES, part.stream](found.reshape(blocks, added.size), added)
+        queue_sum(found.reshape(blocks, added.size), added, part.stream, further=further)
 
     def forget(self) -> None:
         """Give back what is kept between reads."""
         self._found.clear()
+        self._sums.clear()
 
     def _measured(self, part: Part) -> Any:
         """Return memory of the card for the nearest centroid and squared distance of each row of a part."""

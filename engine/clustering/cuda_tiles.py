@@ -10,7 +10,9 @@ As on the processor, distances are sums of squared differences in the rows' own 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numba
@@ -27,8 +29,28 @@ cuda: Any = numba_cuda
 settings: Any = numba.config
 settings.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
-FAILURES: tuple[Any, ...] = (CudaAPIError, LinkerError, CudaSupportError, MemoryError)
-"""What numba raises where the card, its memory or its driver is the cause."""
+RAISED_BY = (
+    ("numba.cuda.cudadrv.error", ("CudaDriverError", "NvvmError", "NvvmSupportError")),
+    ("cuda.core._utils.cuda_utils", ("CUDAError",)),
+    ("cuda.core.experimental._utils.cuda_utils", ("CUDAError",)),
+    ("cuda.bindings.nvjitlink", ("nvJitLinkError",)),
+    ("cuda.bindings.nvvm", ("nvvmError",)),
+)
+"""Modules, and what they raise. The simulator and numba's own CUDA code have but some of them; numba-cuda launches and
+links through others."""
+
+
+def _failures() -> tuple[Any, ...]:
+    found: list[Any] = [CudaAPIError, LinkerError, CudaSupportError]
+    for module, names in RAISED_BY:
+        with suppress(ImportError):
+            there = import_module(module)
+            found += [getattr(there, name) for name in names if hasattr(there, name)]
+    return (*found, MemoryError)
+
+
+FAILURES = _failures()
+"""What is raised where the card, its memory, its driver or the compiler for it is the cause."""
 
 LANES = 32
 """Threads of a block: one warp."""

@@ -80,7 +80,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         that gives centroids they are refused. :meth:`partial_fit` has no need of them.
     device : {"auto", "cpu", "cuda"}
         Where :meth:`fit` reads the rows. ``cuda``: an NVIDIA GPU, or an error; ``auto``: a GPU where there is one and
-        X is dense, in memory, and so large that it pays (16 million values). Other methods work on the CPU.
+        X is dense, in memory, and so large that it pays (2³⁰ values). Other methods work on the CPU.
 
     Attributes
     ----------

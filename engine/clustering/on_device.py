@@ -7,13 +7,14 @@ import logging
 from engine.clustering.rows import Rows
 from engine.clustering.rows_array import ArrayRows
 from engine.clustering.rows_cuda import CudaRows
-from engine.device import check_device, choose_device
+from engine.device import Gpu, check_device, choose_device
 from engine.errors import DeviceError, SettingError
 
 log = logging.getLogger(__name__)
 
-PAYS_FROM_VALUES = 2**24
-"""Rows × features from which on ``auto`` looks for a GPU: a processor reads fewer in some ten milliseconds."""
+PAYS_FROM_VALUES = 2**30
+"""Rows × features from which on ``auto`` looks for a GPU. Every process spends seconds on the driver and on compiling
+(all kernels: 4.4 s on one core), in which two cores have clustered so many."""
 
 SHARE_OF_FREE_MEMORY = 0.8
 """Of the card's free memory: others use the card too."""
@@ -55,7 +56,7 @@ def held_on(rows: ArrayRows, device: str) -> ArrayRows | CudaRows:
     try:
         return CudaRows(
             rows,
-            memory_bytes=int(SHARE_OF_FREE_MEMORY * chosen.gpu.free_bytes),
+            memory_bytes=int(SHARE_OF_FREE_MEMORY * free_bytes(chosen.gpu)),
             processors=chosen.gpu.processors,
             shared_bytes=chosen.gpu.shared_bytes,
             fall_back=device == "auto",
@@ -65,6 +66,19 @@ def held_on(rows: ArrayRows, device: str) -> ArrayRows | CudaRows:
             raise
         log.warning("clustering on the CPU, not on the GPU: %s", error)
         return rows
+
+
+def free_bytes(gpu: Gpu) -> int:
+    """Return what is free on the card now: since it was tried, this process may have taken some."""
+    from engine.clustering.cuda_tiles import FAILURES, cuda
+
+    try:
+        return int(min(gpu.free_bytes, cuda.current_context().get_memory_info()[0]))
+    except FAILURES as error:
+        raise DeviceError(
+            f"clustering.device=cuda: the GPU failed ({' '.join(str(error).split())}). Set clustering.device=auto or "
+            "cpu; `cartera doctor` tries the GPU."
+        ) from error
 
 
 def device_of(rows: Rows) -> str:

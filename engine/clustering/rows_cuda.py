@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.clustering.cuda_fallback import Fallible, or_in_memory
-from engine.clustering.cuda_launches import Launch, launches
+from engine.clustering.cuda_launches import launches
 from engine.clustering.cuda_parts import STREAMED_BYTES, Part, Sender, bytes_to_stay
 from engine.clustering.cuda_reads import Reads
 from engine.clustering.rows import Centroids, Drawn, FloatMatrix, IntArray, Stats
@@ -228,18 +228,22 @@ class CudaRows(Fallible):
         bounds = np.cumsum([0, *(len(model) for model in models)], dtype=np.int64)
         C = [self.host.narrow(model) for model in models]
         queue = list(launches(bounds, cuda.to_device(np.concatenate(C)), d, self._item))
-        sums = np.zeros((int(bounds[-1]), d + 2))
-        waiting: list[tuple[Any, Launch]] = []
+        # One for each place that parts take in turn: what is queued there adds to it.
+        added: dict[tuple[int, int], Any] = {}
         # Memory is given back afterwards: that would wait for everything that is queued.
         with cuda.defer_cleanup():
             for part in parts:
-                for launch in queue:
-                    added = cuda.device_array((launch.high - launch.low) * (d + 2), np.float64, stream=part.stream)
-                    self.reads.add_up(part, launch, self.reads.room_for(part, launch), added)
-                    waiting.append((added, launch))
+                for number, launch in enumerate(queue):
+                    key = (part.place, number)
+                    further = key in added
+                    if not further:
+                        added[key] = cuda.device_array((launch.high - launch.low) * (d + 2), np.float64)
+                    self.reads.add_up(part, launch, added[key], further=further)
+        sums = np.zeros((int(bounds[-1]), d + 2))
         # Queued behind one another; the host waits here for the first time.
-        for added, launch in waiting:
-            sums[launch.low : launch.high] += added.copy_to_host().reshape(-1, d + 2)
+        for (_, number), found in added.items():
+            launch = queue[number]
+            sums[launch.low : launch.high] += found.copy_to_host().reshape(-1, d + 2)
         return sums, bounds
 
     @or_in_memory
@@ -252,8 +256,8 @@ class CudaRows(Fallible):
         best, row = np.full(k, -1.0), np.full(k, -1, dtype=np.int64)
         for part in self.parts():
             blocks = self.reads.blocks_for(part.n)
-            far = cuda.device_array((blocks, k, LANES), np.float64, stream=part.stream)
-            far_row = cuda.device_array((blocks, k, LANES), np.int64, stream=part.stream)
+            far = cuda.device_array((blocks, k, LANES), np.float64)
+            far_row = cuda.device_array((blocks, k, LANES), np.int64)
             self.reads.kernels.farthest[blocks, LANES, part.stream](part.X, part.n, part.weights, C, far, far_row)
             squared = far.copy_to_host().transpose(1, 0, 2).reshape(k, -1)
             numbers = far_row.copy_to_host().transpose(1, 0, 2).reshape(k, -1)
@@ -275,10 +279,10 @@ class CudaRows(Fallible):
             blocks = self.reads.blocks_for(part.n)
             room = min(part.n, max(4_096, part.n // 16))
             while True:
-                found = cuda.to_device(np.zeros(1, dtype=np.int64), stream=part.stream)
-                place = cuda.device_array(room, np.int64, stream=part.stream)
-                distance = cuda.device_array(room, self.matrix.dtype, stream=part.stream)
-                parts = cuda.device_array((blocks, LANES), np.float64, stream=part.stream)
+                found = cuda.to_device(np.zeros(1, dtype=np.int64))
+                place = cuda.device_array(room, np.int64)
+                distance = cuda.device_array(room, self.matrix.dtype)
+                parts = cuda.device_array((blocks, LANES), np.float64)
                 self.reads.kernels.draw[blocks, LANES, part.stream](
                     part.X, part.n, part.weights, C, float(even), float(per_square), np.uint64(seed), part.first,
                     found, place, distance, parts,
@@ -313,9 +317,9 @@ class CudaRows(Fallible):
         inertia = 0.0
         for part in self.parts():
             blocks = self.reads.blocks_for(part.n)
-            labels = cuda.device_array(part.n, np.int32, stream=part.stream)
-            squared = cuda.device_array(part.n, self.matrix.dtype, stream=part.stream)
-            parts = cuda.device_array((blocks, LANES), np.float64, stream=part.stream)
+            labels = cuda.device_array(part.n, np.int32)
+            squared = cuda.device_array(part.n, self.matrix.dtype)
+            parts = cuda.device_array((blocks, LANES), np.float64)
             self.reads.kernels.assign[blocks, LANES, part.stream](
                 part.X, part.n, part.weights, C, labels, squared, parts
             )
@@ -365,10 +369,10 @@ class CudaRows(Fallible):
         narrow = cuda.to_device(np.concatenate([self.host.narrow(start) for start in starts]))
         moves, ends = cuda.to_device(np.zeros(S, np.int64)), cuda.to_device(np.full(S, MOVING, np.int64))
         sums = cuda.device_array(S * k * (d + 2), np.float64)
-        queue = [(launch, self.reads.room_for(part, launch)) for launch in launches(bounds, narrow, d, self._item)]
+        queue = list(launches(bounds, narrow, d, self._item))
         for _ in range(rounds):
-            for launch, found in queue:
-                self.reads.add_up(part, launch, found, sums[launch.low * (d + 2) : launch.high * (d + 2)])
+            for launch in queue:
+                self.reads.add_up(part, launch, sums[launch.low * (d + 2) : launch.high * (d + 2)])
             move[S, LANES, part.stream, 8 * k * d](sums, exact, narrow, shift_tolerance, moves, ends)
         return exact.copy_to_host(), moves.copy_to_host(), ends.copy_to_host()
 

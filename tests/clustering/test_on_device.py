@@ -11,7 +11,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from engine import segment
-from engine.clustering import KMeans, on_device
+from engine.clustering import KMeans, cuda_tiles, on_device
 from engine.clustering.backends import cluster, hold_rows
 from engine.clustering.on_device import device_of, held_on
 from engine.clustering.rows_array import ArrayRows
@@ -31,6 +31,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> None:
     """A card of which is known that it can be used, and that no kernel can reach."""
     found = Gpu("A card", (9, 0), 2, 2**16, 2**30, 2**30, 1.0)
     monkeypatch.setattr("engine.device.usable_gpu", lambda: found)
+    monkeypatch.setattr(on_device, "free_bytes", lambda gpu: gpu.free_bytes)
 
 
 @pytest.fixture
@@ -85,6 +86,7 @@ def test_auto_falls_back_before_it_begins_and_cuda_does_not(
     d: int, free: int, why: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("engine.device.usable_gpu", lambda: Gpu("A card", (9, 0), 2, 2**16, free, free, 1.0))
+    monkeypatch.setattr(on_device, "free_bytes", lambda gpu: gpu.free_bytes)
     monkeypatch.setattr(on_device, "PAYS_FROM_VALUES", 1)
     X = np.random.default_rng(1).normal(size=(80, d)).astype(np.float32)
     found = cluster(X, 2)
@@ -216,3 +218,18 @@ def test_where_it_was_found_is_kept_with_the_model_and_in_the_store(
         assert records.record_segmentation(Tracker(), s, tmp_path) is None
         assert told == [where, ("k=2", where)]
     assert gpus_of_faiss == [2, False]
+
+
+@pytest.mark.usefixtures("card")
+def test_a_card_that_fails_when_its_memory_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def current_context(self) -> None:
+            raise cuda_tiles.FAILURES[-1]("CUDA_ERROR_DEVICE_UNAVAILABLE")
+
+    monkeypatch.undo()
+    monkeypatch.setattr("engine.device.usable_gpu", lambda: Gpu("A card", (9, 0), 2, 2**16, 2**30, 2**30, 1.0))
+    monkeypatch.setattr(on_device, "PAYS_FROM_VALUES", 1)
+    monkeypatch.setattr(cuda_tiles, "cuda", Gone())
+    assert cluster(ROWS, 2).device == "cpu"
+    with pytest.raises(DeviceError, match=r"the GPU failed \(CUDA_ERROR_DEVICE_UNAVAILABLE"):
+        cluster(ROWS, 2, device="cuda")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -171,3 +172,15 @@ def test_the_test_of_the_doctor_finds_what_is_wrong(name: str, told: str, monkey
     monkeypatch.setattr(cuda_tiles.cuda, "device_array", zeros)
     with pytest.raises(ValueError, match=told):
         gpu_check.compare(20, 0, processors=1)
+
+
+@pytest.mark.usefixtures("card")
+def test_what_is_free_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, usual = ArrayRows(far_groups(n=200)), rows_cuda.CudaRows.__init__.__kwdefaults__
+    for free, resident in ((2**20, True), (6_000, False)):
+        now = SimpleNamespace(get_memory_info=lambda free=free: (free, 2**30))
+        monkeypatch.setattr(cuda_tiles.cuda, "current_context", lambda now=now: now)
+        monkeypatch.setitem(usual, "streamed_bytes", 1_000)
+        found = on_device.held_on(rows, "cuda")
+        assert isinstance(found, rows_cuda.CudaRows)
+        assert found.resident is resident

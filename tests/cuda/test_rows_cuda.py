@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from engine.clustering import cuda_tiles, rows_cuda
+from engine.clustering import cuda_moves, cuda_tiles, rows_cuda
 from engine.clustering.cuda_launches import launches
 from engine.clustering.lloyd import lloyd
 from engine.clustering.rows import Stats
@@ -306,3 +306,59 @@ def test_rows_that_are_taken(d: int, dtype: str, order: str, monkeypatch: pytest
         card.step(some_models(0, d, [2]))
     monkeypatch.setattr(card.host, "take", None)
     assert card.take(index).tobytes() == found.tobytes()
+
+
+@pytest.mark.parametrize("failure", cuda_tiles.FAILURES)
+def test_whatever_a_card_fails_with(failure: type[Exception]) -> None:
+    rows, (model,) = some_rows(0, 50, 3), some_models(0, 3, [4])
+
+    class Failed(failure):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            Exception.__init__(self, "it failed")
+
+        def __str__(self) -> str:
+            return "it failed"
+
+    class Broken:
+        def __getitem__(self, launch: object) -> object:
+            raise Failed
+
+    card = CudaRows(rows, memory_bytes=AMPLE, processors=1, fall_back=True)
+    card.reads.kernels = card.reads.kernels._replace(step=Broken())
+    assert card.step([model])[0].sums.tolist() == rows.step([model])[0].sums.tolist()
+    assert card.failure == "it failed"
+
+
+def test_memory_does_not_grow_with_the_number_of_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, models = some_rows(0, 60, 2), some_models(0, 2, [2, 3])
+    taken: list[int] = []
+    whole = cuda_tiles.cuda.device_array
+
+    def counted(shape: object, *given: object, **named: object) -> object:
+        taken.append(1)
+        return whole(shape, *given, **named)
+
+    monkeypatch.setattr(cuda_tiles.cuda, "device_array", counted)
+    found = []
+    for parts in (4, 12):
+        card = CudaRows(rows, memory_bytes=4 * 8 * 60 // parts, processors=1, streamed_bytes=8 * 60 // parts)
+        assert not card.resident
+        taken.clear()
+        found.append((card.step(models), len(taken)))
+        # The next read needs no more than what it adds up.
+        taken.clear()
+        card.step(models)
+        assert len(taken) == 2
+    assert found[0][1] == found[1][1]
+    assert_same(found[0][0], found[1][0], "f8")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "values", "further"), [(1, 3, False), (63, 40, True), (64, 5, False), (150, 9, True)]
+)
+def test_blocks_are_added_up(blocks: int, values: int, further: bool) -> None:
+    rng = np.random.default_rng(blocks)
+    parts, before = rng.normal(size=(blocks, values)), rng.normal(size=values)
+    found = cuda_tiles.cuda.to_device(before)
+    cuda_moves.queue_sum(cuda_tiles.cuda.to_device(parts), found, 0, further=further)
+    assert found.copy_to_host() == pytest.approx(parts.sum(axis=0) + further * before, rel=1e-13, abs=1e-13)

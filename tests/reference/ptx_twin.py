@@ -113,7 +113,7 @@ class Block:
         number, blocks, threads, shared = launch
         self.registers: list[Any] = [np.zeros(threads, TYPES[kind]) for kind in kernel.kinds]
         self.arguments = arguments
-        self.shared = Shared(shared)
+        self.shared = Shared(kernel.known + shared)
         self.memories = {"global": memory, "shared": self.shared}
         one = np.ones(threads, np.uint32)
         self.special = {
@@ -140,6 +140,13 @@ class Kernel:
         self._labels: dict[str, int] = {}
         self._steps: list[tuple[str, Any]] = []
         body = text[text.index("{", text.index(".entry")) + 1 : text.rindex("}")]
+        # Shared memory of a size that is known comes first; behind it is what a launch asks for.
+        self._shared: dict[str, int] = {}
+        self.known = 0
+        for align, name, size in re.findall(r"\.shared \.align (\d+) \.b8 (\S+)\[(\d+)\];", text):
+            self._shared[name] = -(-self.known // int(align)) * int(align)
+            self.known = self._shared[name] + int(size)
+        self.known = -(-self.known // 16) * 16
         lines = [line.split("//")[0].strip() for line in body.replace(";", ";\n").splitlines()]
         for line in " ".join(line + "\n" for line in lines).splitlines():
             word = line.strip()
@@ -235,8 +242,8 @@ class Kernel:
             bits = 8 * dtype.itemsize
             constant = np.array(int(word) % 2**bits, f"u{bits // 8}").view(dtype)[()] if kind != "pred" else word != "0"
         else:
-            # A name: what lies in shared memory begins there.
-            constant = dtype.type(0)
+            # A name in shared memory.
+            constant = dtype.type(self._shared.get(word, self.known))
         return lambda block: np.full(len(block.alive), constant)
 
     def _made(self, name: str, kinds: list[str], given: list[str]) -> Step:
