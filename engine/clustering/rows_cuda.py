@@ -37,8 +37,8 @@ class CudaRows(Fallible):
     """Rows that a GPU works on.
 
     What fits is sent once and stays; what does not is sent anew for every read, in parts: clusters of one part are
-    added up while the next is on its way. Results do not depend on that but for the order in which float64 sums are added, and are the same in
-    every run on the same card.
+    added up while the next is on its way. Results do not depend on that but for the order in which float64 sums are
+    added, and are the same in every run on the same card.
 
     Parameters
     ----------
