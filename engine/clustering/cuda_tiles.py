@@ -9,10 +9,13 @@ As on the processor, distances are sums of squared differences in the rows' own 
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
@@ -21,6 +24,10 @@ from numba import cuda as numba_cuda
 from numba import float32, float64, uint32, uint64
 from numba.cuda.cudadrv.driver import CudaAPIError, LinkerError
 from numba.cuda.cudadrv.error import CudaSupportError
+
+from engine.clustering.jit import keep_carefully
+
+log = logging.getLogger(__name__)
 
 # Of this name, which the simulator looks for; numba's types do not know what it has.
 cuda: Any = numba_cuda
@@ -68,10 +75,36 @@ REGISTER_VALUES = 64
 """Values of rows that a lane holds; as many again are needed to work with them."""
 
 
-def kernel(**options: Any) -> Callable[[Any], Any]:
-    """Compile a function for the card at its first call for each kind of argument."""
-    compiled: Callable[[Any], Any] = cuda.jit(**options)
-    return compiled
+def kernel(*, device: bool = False) -> Callable[[Any], Any]:
+    """Compile a function for the card at its first call for each kind of argument, and keep the machine code on disk.
+
+    ``device``: a function that kernels call.
+    """
+
+    def build(function: Any) -> Any:
+        if device:
+            return cuda.jit(device=True)(function)
+        try:
+            found = cuda.jit(cache=True)(function)
+        except RuntimeError as error:
+            # No folder that numba may write to; NUMBA_CACHE_DIR names one.
+            log.debug("the card's code of %s is not kept: %s", function.__name__, error)
+            return cuda.jit()(function)
+        if hasattr(found, "_cache"):
+            # The simulator keeps nothing.
+            keep_carefully(found, _content())
+        return found
+
+    return build
+
+
+@cache
+def _content() -> str:
+    """Return a stamp of all files that kernels are made from."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("cuda_*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 class Shape(NamedTuple):

@@ -54,13 +54,19 @@ def compiled(*, parallel: bool = False, math: frozenset[str] = MATH) -> Callable
             dispatcher = njit(**options)(function)
             dispatcher._cache.load_overload = _telling(dispatcher._cache.load_overload, EVERY_TIME)
             return dispatcher
-        kept = dispatcher._cache
-        kept._cache_file._source_stamp = _content(Path(function.__code__.co_filename).parent)
-        kept.load_overload = _telling(_careful(kept.load_overload, kept.cache_path), ONCE)
-        kept.save_overload = _careful(kept.save_overload, kept.cache_path)
+        keep_carefully(dispatcher, _content(Path(function.__code__.co_filename).parent))
+        dispatcher._cache.load_overload = _telling(dispatcher._cache.load_overload, ONCE)
         return dispatcher
 
     return build
+
+
+def keep_carefully(dispatcher: Any, stamp: str) -> None:
+    """Let numba keep the machine code of a function while the stamp of its sources stays, and do without on failure."""
+    kept = dispatcher._cache
+    kept._cache_file._source_stamp = stamp
+    kept.load_overload = _careful(kept.load_overload, kept.cache_path)
+    kept.save_overload = _careful(kept.save_overload, kept.cache_path)
 
 
 def _telling(load: Callable[..., Any], how_often: str) -> Callable[..., Any]:

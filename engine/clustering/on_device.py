@@ -13,8 +13,8 @@ from engine.errors import DeviceError, SettingError
 log = logging.getLogger(__name__)
 
 PAYS_FROM_VALUES = 2**30
-"""Rows × features from which on ``auto`` looks for a GPU. Every process spends seconds on the driver and on compiling
-(all kernels: 4.4 s on one core), in which two cores have clustered so many."""
+"""Rows × features from which on ``auto`` looks for a GPU. A process spends seconds on the driver and its libraries, and
+once on compiling (all kernels: 4.4 s on one core), in which two cores have clustered so many."""
 
 SHARE_OF_FREE_MEMORY = 0.8
 """Of the card's free memory: others use the card too."""

@@ -163,3 +163,53 @@ def test_registers(case: tuple[Any, ...], compiled: Compiled) -> None:
     # A processor has 65,536, given out by eights.
     warps = shape_of(case[1], 8 if case[2] == "f8" else 4).warps
     assert -(-registers // 8) * 8 * LANES * warps <= 65_536
+
+
+KEPT = """
+import sys
+from types import SimpleNamespace
+from numba import float64, int64, types
+from numba.cuda import codegen, compiler, dispatcher
+try:
+    from numba.cuda.cudadrv.nvvm import NVVM
+    NVVM()
+except Exception:
+    print("nothing can be compiled")
+    sys.exit()
+card = SimpleNamespace(compute_capability=(9, 0), id=0)
+for module in (compiler, dispatcher):
+    module.get_current_device = lambda: card
+codegen.devices.get_context = lambda *_: SimpleNamespace(device=card)
+# Nothing is loaded onto a card.
+dispatcher._Kernel.bind = lambda kernel: kernel._codelibrary.get_asm_str(cc=(9, 0))
+from engine.clustering import cuda_moves, cuda_tiles
+if sys.argv[1:]:
+    cuda_tiles._content = lambda: sys.argv[1]
+    kernel = cuda_tiles.kernel()(cuda_moves.add_in_order.py_func)
+else:
+    kernel = cuda_moves.add_in_order
+kernel.compile(types.void(float64[:, ::1], float64[::1], int64, types.boolean))
+print(sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values()))
+"""
+
+
+def test_machine_code_is_kept_while_its_sources_stay(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_ENABLE_CUDASIM"}
+    environment |= {"CUDA_HOME": str(TOOLKIT), "NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def compiled_anew(*stamp: str) -> str:
+        command = [sys.executable, "-c", KEPT, *stamp]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3_000:]
+        return done.stdout.strip()
+
+    first = compiled_anew()
+    if first == "nothing can be compiled":
+        pytest.skip("nothing can be compiled for a GPU here")
+    assert first == "0 1"
+    assert compiled_anew() == "1 0"
+    assert compiled_anew("other sources") == "0 1"
+    assert compiled_anew("other sources") == "1 0"
+    for kept in tmp_path.rglob("*.nbc"):
+        kept.write_bytes(b"cut short")
+    assert compiled_anew("other sources") == "0 1"
