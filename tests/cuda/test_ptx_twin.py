@@ -10,6 +10,7 @@ import pytest
 from numba import complex128, float32, float64
 
 from engine.clustering.cuda_tiles import LANES, cuda, kernel
+from tests.reference import ptx_twin
 
 
 def run(of: Any, *given: Any, shared: int = 0, threads: int = LANES) -> None:
@@ -76,10 +77,22 @@ def test_addresses_beyond_an_array(shared: bool) -> None:
         run(beyond, cuda.to_device(np.zeros(few if not shared else LANES, np.float32)), shared=4 * few)
 
 
-def test_sixteen_bytes_at_an_odd_place() -> None:
+def test_sixteen_bytes_at_a_place_that_is_no_multiple_of_them() -> None:
+    memory, everyone = ptx_twin.Memory(256, 0), np.ones(2, np.bool_)
+    memory.allocate(256)
+    for first, right in ((0, True), (32, True), (8, False)):
+        at = np.array([first, first + 16], np.uint64)
+        if right:
+            assert memory.view(at, everyone, np.float32, 4)[1].tolist() == [first // 4, first // 4 + 4]
+        else:
+            with pytest.raises(ValueError, match="no multiple of 16 bytes"):
+                memory.view(at, everyone, np.float32, 4)
+
+
+def test_sixteen_bytes_are_read_at_once() -> None:
     @kernel()
-    def odd(values: Any, first: Any) -> None:
-        # What begins at a multiple of 16 bytes is read as a whole; here it is told so and does not.
+    def added(values: Any, first: Any) -> None:
+        # What begins at a multiple of 16 bytes is read as a whole.
         four = cuda.shared.array(0, complex128).view(np.float32)
         lane = cuda.threadIdx.x
         four[lane] = values[lane]
@@ -87,7 +100,7 @@ def test_sixteen_bytes_at_an_odd_place() -> None:
         values[lane] = four[first * 4] + four[first * 4 + 1] + four[first * 4 + 2] + four[first * 4 + 3]
 
     values = cuda.to_device(np.arange(LANES, dtype=np.float32))
-    run(odd, values, 2, shared=4 * LANES)
+    run(added, values, 2, shared=4 * LANES)
     assert values.copy_to_host().tolist() == [38.0] * LANES
 
 

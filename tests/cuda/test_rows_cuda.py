@@ -21,10 +21,10 @@ AMPLE = 2**30
 
 
 def on_card(rows: ArrayRows, *, streamed: bool = False) -> CudaRows:
-    """The rows on a card that has room for all, or for four parts of which six make up the rows."""
+    """The rows on a card that has room for all, or for four parts, which make up the rows."""
     if not streamed:
         return CudaRows(rows, memory_bytes=AMPLE, processors=1)
-    part = -(-rows.n // 6) * (rows.d * rows.matrix.dtype.itemsize + 8 * (rows.weights is not None))
+    part = -(-rows.n // 4) * (rows.d * rows.matrix.dtype.itemsize + 8 * (rows.weights is not None))
     found = CudaRows(rows, memory_bytes=4 * part, processors=1, streamed_bytes=part)
     assert not found.resident
     return found
@@ -74,7 +74,7 @@ def assert_same(found: Sequence[Stats], expected: Sequence[Stats], dtype: str) -
 def test_a_step_is_that_of_the_processor(
     streamed: bool, n: int, d: int, ks: list[int], dtype: str, order: str, weighted: bool
 ) -> None:
-    if streamed and n < 6:
+    if streamed and n < 4:
         return
     rows = some_rows(n, n, d, dtype=dtype, order=order, weighted=weighted)
     models = some_models(n, d, ks)
@@ -340,7 +340,7 @@ def test_memory_does_not_grow_with_the_number_of_parts(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(cuda_tiles.cuda, "device_array", counted)
     found = []
-    for parts in (4, 12):
+    for parts in (3, 7):
         card = CudaRows(rows, memory_bytes=4 * 8 * 60 // parts, processors=1, streamed_bytes=8 * 60 // parts)
         assert not card.resident
         taken.clear()
