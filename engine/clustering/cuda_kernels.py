@@ -5,13 +5,14 @@ every centroid in registers, and adds them up in shared memory that no other war
 sums, bit for bit, in every run with the same number of blocks.
 
 The sums of cluster g stand in lines of 32 float64, one for each lane. When the tile is added up, a lane owns one
-feature of every ``slices``-th row: whatever clusters these rows belong to, the lanes of a warp meet different banks of
+feature of a slice of the rows: whatever clusters these rows belong to, the lanes of a warp meet different banks of
 memory. What a block has added is written once, at its end; the blocks' sums are then added in order. Rows of no cluster
 that is added up, and the places beyond the last row, have a line of their own that nobody reads: to ask would cost more
 than to add.
 
 Whatever is added up over rows is float64. Kernels are made for a number of features, a precision, and rows with or
-without weights. They run without a GPU in numba's simulator (``NUMBA_ENABLE_CUDASIM=1``).
+without weights. They run without a GPU in numba's simulator (``NUMBA_ENABLE_CUDASIM=1``), and compiled on a twin of one
+(``tests/cuda``).
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def kernels_of(d: int, double: bool, weighted: bool) -> Kernels:
     ``step(X, n, weights, C, bounds, low, high, at, parts)``
         Writes for clusters low..high, of all models together, what block b has added to parts[b] (high − low, d + 2):
         sums of the features, weight, squared distances. Model m owns the centroids bounds[m]..bounds[m + 1] of C.
+        ``at`` are the first four of :class:`engine.clustering.cuda_tiles.Places`.
     ``add(X, n, weights, nearest, squared, low, high, at, parts)``
         The same of one model, whose nearest centroids and squared distances ``assign`` has found: where its clusters do
         not fit into shared memory together, rows are measured once and added up in turns.
