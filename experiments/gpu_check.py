@@ -17,7 +17,7 @@ from engine.errors import DeviceError
 if TYPE_CHECKING:
     from engine.clustering.rows_array import ArrayRows
     from engine.clustering.rows_cuda import CudaRows
-    from engine.device import Gpu, for_a_child
+    from engine.device import Gpu
 
 SECONDS = 180
 """A card that has not answered by then hangs: most of the time goes into compiling, and that is seconds."""
@@ -74,6 +74,8 @@ def check_gpu(*, seconds: float = SECONDS) -> str:
     DeviceError
         It crashed, hung or was wrong.
     """
+    from engine.device import for_a_child
+
     command = [sys.executable, "-P", "-m", "experiments.gpu_check"]
     try:
         answer = subprocess.run(
