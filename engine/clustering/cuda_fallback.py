@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -13,7 +14,7 @@ from engine.errors import DeviceError
 log = logging.getLogger(__name__)
 
 
-class Fallible:
+class Fallible(ABC):
     """Rows on a card that may fail.
 
     Parameters
@@ -38,9 +39,9 @@ class Fallible:
         self._fall_back = fall_back
         self._of = of
 
+    @abstractmethod
     def forget(self) -> None:
         """Give back what is kept on the card."""
-        raise NotImplementedError
 
     def give_up(self, error: Exception) -> None:
         """Note that the card failed; :class:`DeviceError` where the processor may not go on."""

@@ -14,13 +14,13 @@ from numba import cuda
 
 TWIN = os.environ.get("CARTERA_TEST_PTX") == "1"
 
-collect_ignore_glob = ["ptx_driver.py", *(["test_ptx_twin.py"] if cuda.is_available() else ["test_*.py"])]
+collect_ignore_glob = ["ptx_driver.py", "failing.py", *(["test_ptx_twin.py"] if cuda.is_available() else ["test_*.py"])]
 if TWIN:
     from tests.cuda import ptx_driver
 
     ptx_driver.install()
     # A card is looked for in other processes, which have none.
-    collect_ignore_glob = ["ptx_driver.py", "test_device.py"]
+    collect_ignore_glob = ["ptx_driver.py", "failing.py", "test_device.py"]
 
 
 @pytest.fixture(autouse=TWIN)

@@ -17,6 +17,7 @@ from engine.clustering.sweep import Tries
 from engine.device import Gpu, choose_device, usable_gpu
 from engine.errors import DeviceError
 from experiments import gpu_check
+from tests.cuda.failing import Failing
 
 # numpy's scalars warn where machine integers wrap around.
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in scalar multiply")
@@ -107,20 +108,6 @@ def test_a_sample_finds_its_place_on_the_card(monkeypatch: pytest.MonkeyPatch) -
     sample = card.beside(rows)
     assert isinstance(sample, rows_cuda.CudaRows)
     assert sample.resident
-
-
-class Failing:
-    """A kernel that can be launched so many times."""
-
-    def __init__(self, kernel: Any, times: int) -> None:
-        self._kernel = kernel
-        self._times = times
-
-    def __getitem__(self, launch: Any) -> Any:
-        self._times -= 1
-        if self._times < 0:
-            raise cuda_tiles.FAILURES[-1]("CUDA_ERROR_LAUNCH_FAILED")
-        return self._kernel[launch]
 
 
 @pytest.mark.usefixtures("card")

@@ -22,6 +22,7 @@ from engine.clustering.sample_solve import evenly, solve_on_sample, together
 from engine.clustering.seeding import TooFewDistinctRowsError, kmeans_plus_plus
 from engine.clustering.solve import solve, solve_many
 from engine.errors import DeviceError
+from tests.cuda.failing import Failing
 
 # numpy's scalars warn where machine integers wrap around.
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in scalar")
@@ -92,20 +93,6 @@ def test_a_search_on_the_card_is_that_of_the_processor(monkeypatch: pytest.Monke
     one, other = rows.step([found.centroids, expected.centroids])
     assert one.inertia == pytest.approx(other.inertia, rel=1e-6)
     assert device_of(card) == "cuda"
-
-
-class Failing:
-    """A kernel that fails on rows with weights, from so many launches on."""
-
-    def __init__(self, kernel: Any, times: int) -> None:
-        self._kernel = kernel
-        self._times = times
-
-    def __getitem__(self, launch: Any) -> Any:
-        self._times -= 1
-        if self._times < 0:
-            raise cuda_tiles.FAILURES[-1]("CUDA_ERROR_LAUNCH_FAILED")
-        return self._kernel[launch]
 
 
 def test_the_card_fails_on_a_sample(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
